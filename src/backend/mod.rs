@@ -1,0 +1,195 @@
+//! The platforms: the trait every one implements, the closed set of them, and every platform `cfg` of the crate.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::ptr::NonNull;
+use std::time::Duration;
+
+use crate::builder::{Backend as Choice, Builder};
+use crate::engine::op::Op;
+use crate::handle::HandleKind;
+use crate::op::{Half, Kind};
+use crate::report::{Report, Support};
+use crate::{Error, Instant, ListenOptions, TcpOptions};
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("nbio runs on Linux so far; kqueue and IOCP are on their way (see PLATFORMS.md)");
+
+#[cfg(unix)]
+mod unix;
+#[cfg(target_os = "linux")]
+mod uring;
+
+#[cfg(unix)]
+pub(crate) use unix::{Address, IoVec, Message, error_kind, is_cancelled};
+
+/// The system's number of an open thing: a descriptor on Unix.
+#[cfg(unix)]
+pub type RawDescriptor = std::os::fd::RawFd;
+
+/// An open thing that is closed when this is dropped: a descriptor on Unix.
+#[cfg(unix)]
+pub type OwnedDescriptor = std::os::fd::OwnedFd;
+
+/// Which slot a completion belongs to: its index and the low half of its generation.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// One shot of an operation, as the engine gives it to a backend.
+pub(crate) struct Shot<'a> {
+    pub(crate) token: Token,
+    pub(crate) descriptor: RawDescriptor,
+    pub(crate) op: &'a Op,
+    /// How many bytes earlier shots have moved.
+    pub(crate) moved: usize,
+    /// Accept and connect: where the peer's address is or goes.
+    pub(crate) address: Option<NonNull<Address>>,
+    /// An earlier try would have had to wait, though the backend waits by itself (an adopted descriptor in
+    /// non-blocking mode): wait for readiness only, and answer `Outcome::Retry`.
+    pub(crate) readiness_only: bool,
+    /// Close: may wait for unsent data.
+    pub(crate) lingers: bool,
+}
+
+/// How one shot ended, or what else joins the completion queue.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The system's answer: a count or a descriptor.
+    Value(u32),
+    /// The system's error number.
+    Failed(i32),
+    /// Ready now: submit the shot again.
+    Retry,
+    /// The engine itself ended the operation; how is in the slot.
+    Settled,
+}
+
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Completion {
+    pub(crate) token: Token,
+    pub(crate) outcome: Outcome,
+}
+
+/// A platform. It does single shots and waits; it repeats nothing, runs no callback, and owns no timer.
+///
+/// Memory that a shot names stays valid until its completion was put into `out`; the engine sees to that.
+pub(crate) trait Backend {
+    /// Takes a shot. Exactly one completion with its token will come.
+    fn submit(&mut self, shot: Shot<'_>);
+
+    /// Asks that the shot with this token end soon; its completion comes all the same.
+    fn cancel(&mut self, token: Token);
+
+    /// Gives what was submitted to the system, waits until something completes or `limit` has passed (`None`: no
+    /// limit), and appends what has completed.
+    fn wait(&mut self, limit: Option<Duration>, out: &mut VecDeque<Completion>) -> Result<(), Error>;
+
+    /// The loop's clock.
+    fn now(&self) -> Instant;
+
+    /// The calls below answer at once; none of them waits.
+    fn listen(&mut self, address: SocketAddr, options: &ListenOptions) -> Result<RawDescriptor, Error>;
+
+    /// A socket that can be given to a connect.
+    fn stream_socket(
+        &mut self,
+        to: SocketAddr,
+        from: Option<SocketAddr>,
+        options: &TcpOptions,
+    ) -> Result<RawDescriptor, Error>;
+
+    fn set_tcp_options(&mut self, descriptor: RawDescriptor, options: &TcpOptions) -> Result<(), Error>;
+    fn tcp_options(&mut self, descriptor: RawDescriptor) -> Result<TcpOptions, Error>;
+    fn local_address(&mut self, descriptor: RawDescriptor) -> Result<SocketAddr, Error>;
+    fn peer_address(&mut self, descriptor: RawDescriptor) -> Result<SocketAddr, Error>;
+    fn shutdown(&mut self, descriptor: RawDescriptor, half: Half) -> Result<(), Error>;
+
+    /// Checks that a descriptor from outside is of this kind; says whether its close may wait (SO_LINGER).
+    fn check(&mut self, descriptor: &OwnedDescriptor, kind: HandleKind) -> Result<bool, Error>;
+
+    /// The number of a descriptor that the loop owns from now on.
+    fn attach(&mut self, descriptor: OwnedDescriptor) -> RawDescriptor;
+
+    /// Gives a descriptor that no shot names to a new owner.
+    fn detach(&mut self, descriptor: RawDescriptor) -> Result<OwnedDescriptor, Error>;
+
+    /// A second descriptor of the same open thing.
+    fn duplicate(&mut self, descriptor: RawDescriptor) -> Result<OwnedDescriptor, Error>;
+
+    /// Which backend it is and why, without the operations.
+    fn describe(&self) -> Description;
+
+    /// How it does an operation.
+    fn support(&self, kind: Kind) -> Support;
+}
+
+/// What a backend says of itself.
+pub(crate) struct Description {
+    pub(crate) name: &'static str,
+    pub(crate) features: Vec<&'static str>,
+}
+
+/// Every backend there is. An enum, so that the set is visible here and the choice is made at run time.
+pub(crate) enum AnyBackend {
+    #[cfg(target_os = "linux")]
+    Uring(uring::Uring),
+}
+
+impl AnyBackend {
+    /// Makes the backend that the builder, or where it says `Auto` the environment, asks for.
+    pub(crate) fn new(builder: &Builder) -> Result<(AnyBackend, String), Error> {
+        let (choice, by) = match builder.backend {
+            Choice::Auto => match Choice::from_environment()? {
+                Some(choice) => (choice, "NBIO_BACKEND"),
+                None => (Choice::Auto, "automatic choice"),
+            },
+            choice => (choice, "the builder"),
+        };
+        let level = match choice {
+            Choice::Auto | Choice::IoUring => uring::Level::Best,
+            Choice::IoUringPlain => uring::Level::Plain,
+        };
+        let backend = AnyBackend::Uring(uring::Uring::new(builder.ring_size, level)?);
+        Ok((backend, format!("chosen by {by}")))
+    }
+
+    #[inline]
+    pub(crate) fn submit(&mut self, shot: Shot<'_>) {
+        match self {
+            AnyBackend::Uring(uring) => uring.submit(shot),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn wait(
+        &mut self,
+        limit: Option<Duration>,
+        out: &mut VecDeque<Completion>,
+    ) -> Result<(), Error> {
+        match self {
+            AnyBackend::Uring(uring) => uring.wait(limit, out),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn now(&self) -> Instant {
+        match self {
+            AnyBackend::Uring(uring) => uring.now(),
+        }
+    }
+
+    /// Everything that is not on the way of every message.
+    pub(crate) fn cold(&mut self) -> &mut dyn Backend {
+        match self {
+            AnyBackend::Uring(uring) => uring,
+        }
+    }
+
+    pub(crate) fn report(&self, reason: &str) -> Report {
+        let AnyBackend::Uring(backend) = self;
+        Report::new(backend.describe(), reason, |kind| backend.support(kind))
+    }
+}

@@ -1,0 +1,240 @@
+//! io_uring: the ring, its queues and the wait.
+//!
+//! Submitting writes an entry and makes no system call; one `io_uring_enter` a tick hands everything over and
+//! waits. What doesn't fit the submission queue waits in `backlog`.
+
+mod op;
+mod setup;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use io_uring::types::{SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring, squeue};
+use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::{Backend, Completion, Description, Outcome, RawDescriptor, Shot, Token, unix};
+use crate::handle::HandleKind;
+use crate::op::{Half, Kind};
+use crate::report::Support;
+use crate::{Error, Instant, ListenOptions, TcpOptions};
+
+use setup::Features;
+pub(crate) use setup::Level;
+
+pub(crate) struct Uring {
+    ring: IoUring,
+    features: Features,
+    /// Entries that found the submission queue full, in order. While there are any, new ones go behind them.
+    backlog: VecDeque<squeue::Entry>,
+}
+
+/// `user_data` of entries whose completion nobody wants to see.
+const SILENT: u64 = u64::MAX;
+
+/// Marks the `user_data` of a wait for readiness; the index has 31 bits.
+const READINESS: u64 = 1 << 31;
+
+impl Token {
+    fn user_data(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+}
+
+impl Uring {
+    pub(crate) fn new(entries: u32, level: Level) -> Result<Uring, Error> {
+        let (ring, features) = setup::open(entries, level)?;
+        Ok(Uring { ring, features, backlog: VecDeque::new() })
+    }
+
+    fn push(&mut self, entry: squeue::Entry) {
+        let pushed = self.backlog.is_empty() && {
+            // SAFETY: the engine keeps what the entry points at until its completion; see `Backend`.
+            unsafe { self.ring.submission().push(&entry) }.is_ok()
+        };
+        if !pushed {
+            self.backlog.push_back(entry);
+        }
+    }
+
+    /// Moves as much of the backlog as fits into the submission queue.
+    fn refill(&mut self) {
+        let mut queue = self.ring.submission();
+        while let Some(entry) = self.backlog.front() {
+            // SAFETY: as in `push`.
+            if unsafe { queue.push(entry) }.is_err() {
+                break;
+            }
+            self.backlog.pop_front();
+        }
+    }
+
+    /// Takes over the completions that are in the ring.
+    fn reap(&mut self, out: &mut VecDeque<Completion>) {
+        for entry in self.ring.completion() {
+            let user_data = entry.user_data();
+            if user_data == SILENT {
+                continue;
+            }
+            let token =
+                Token { index: (user_data & !READINESS) as u32, generation: (user_data >> 32) as u32 };
+            let outcome = match entry.result() {
+                failed if failed < 0 => Outcome::Failed(-failed),
+                _ if user_data & READINESS != 0 => Outcome::Retry,
+                value => Outcome::Value(value as u32),
+            };
+            out.push_back(Completion { token, outcome });
+        }
+    }
+
+    /// One `io_uring_enter`: submits all that is in the queue and, if `block`, waits for a completion.
+    fn enter(&mut self, block: bool, limit: Option<Duration>) -> Result<(), Errno> {
+        let (submit, pending) = {
+            let queue = self.ring.submission();
+            (queue.len() as u32, queue.taskrun() || queue.cq_overflow())
+        };
+        // Without flags that tell (`TASKRUN`), deferred completions can only be had by asking.
+        let ask = pending || !self.features.tells_of_pending;
+        if submit == 0 && !block && !ask {
+            return Ok(());
+        }
+        let timespec = limit.filter(|_| block).map(Timespec::from);
+        let arguments = match &timespec {
+            Some(timespec) => SubmitArgs::new().timespec(timespec),
+            None => SubmitArgs::new(),
+        };
+        let flags = EnterFlags::EXT_ARG | EnterFlags::GETEVENTS;
+        // SAFETY: the flags match the argument (`EXT_ARG` with a `SubmitArgs`), which outlives the call; entries
+        // are valid as in `push`.
+        let entered =
+            unsafe { self.ring.submitter().enter(submit, u32::from(block), flags.bits(), Some(&arguments)) };
+        match entered {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
+        }
+    }
+}
+
+impl Backend for Uring {
+    #[inline]
+    fn submit(&mut self, shot: Shot<'_>) {
+        self.push(op::prepare(&shot));
+    }
+
+    fn cancel(&mut self, token: Token) {
+        // A wait for readiness carries a mark of its own; at most one of the two is in the kernel.
+        for user_data in [token.user_data(), token.user_data() | READINESS] {
+            self.push(op::prepare_cancel(user_data, self.features.skips_completions));
+        }
+    }
+
+    fn wait(&mut self, limit: Option<Duration>, out: &mut VecDeque<Completion>) -> Result<(), Error> {
+        let had = out.len();
+        let mut left = limit;
+        let mut deadline = None;
+        loop {
+            self.refill();
+            // Entries that wait to be handed over must not sleep with us.
+            let block = out.len() == had && self.backlog.is_empty() && left != Some(Duration::ZERO);
+            if block && deadline.is_none() {
+                deadline = left.map(|left| self.now() + left);
+            }
+            let entered = self.enter(block, left);
+            self.reap(out);
+            match entered {
+                Ok(()) | Err(Errno::TIME) => {
+                    if self.backlog.is_empty() && self.ring.submission().is_empty() {
+                        return Ok(());
+                    }
+                }
+                // A signal. What was submitted is submitted; wait for what is left of the time.
+                Err(Errno::INTR) => {
+                    if out.len() > had {
+                        return Ok(());
+                    }
+                    left = left.and(deadline.map(|deadline| deadline - self.now()).or(left));
+                }
+                // No memory for requests, or too many completions outstanding. Those reaped just now make room;
+                // without any, give the kernel a moment instead of spinning. The next tick tries again.
+                Err(Errno::AGAIN | Errno::BUSY) => {
+                    if out.len() == had {
+                        std::thread::sleep(Duration::from_micros(50));
+                    }
+                    return Ok(());
+                }
+                Err(errno) => return Err(Error::from_os(errno.raw_os_error(), Kind::Tick)),
+            }
+        }
+    }
+
+    #[inline]
+    fn now(&self) -> Instant {
+        let time = clock_gettime(ClockId::Monotonic);
+        Instant::from_nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+    }
+
+    fn listen(&mut self, address: SocketAddr, options: &ListenOptions) -> Result<RawDescriptor, Error> {
+        unix::listen(address, options)
+    }
+
+    fn stream_socket(
+        &mut self,
+        to: SocketAddr,
+        from: Option<SocketAddr>,
+        options: &TcpOptions,
+    ) -> Result<RawDescriptor, Error> {
+        unix::stream_socket(to, from, options)
+    }
+
+    fn set_tcp_options(&mut self, descriptor: RawDescriptor, options: &TcpOptions) -> Result<(), Error> {
+        unix::set_tcp_options(descriptor, options, Kind::SetOptions)
+    }
+
+    fn tcp_options(&mut self, descriptor: RawDescriptor) -> Result<TcpOptions, Error> {
+        unix::tcp_options(descriptor)
+    }
+
+    fn local_address(&mut self, descriptor: RawDescriptor) -> Result<SocketAddr, Error> {
+        unix::local_address(descriptor)
+    }
+
+    fn peer_address(&mut self, descriptor: RawDescriptor) -> Result<SocketAddr, Error> {
+        unix::peer_address(descriptor)
+    }
+
+    /// A system call, since shutdown(2) never waits, while `IORING_OP_SHUTDOWN` always goes to a kernel thread.
+    fn shutdown(&mut self, descriptor: RawDescriptor, half: Half) -> Result<(), Error> {
+        unix::shutdown(descriptor, half)
+    }
+
+    fn check(&mut self, descriptor: &OwnedFd, kind: HandleKind) -> Result<bool, Error> {
+        unix::check(descriptor, kind)
+    }
+
+    fn attach(&mut self, descriptor: OwnedFd) -> RawDescriptor {
+        unix::attach(descriptor)
+    }
+
+    fn detach(&mut self, descriptor: RawDescriptor) -> Result<OwnedFd, Error> {
+        Ok(unix::detach(descriptor))
+    }
+
+    fn duplicate(&mut self, descriptor: RawDescriptor) -> Result<OwnedFd, Error> {
+        unix::duplicate(descriptor)
+    }
+
+    fn describe(&self) -> Description {
+        Description { name: self.features.level.name(), features: self.features.names() }
+    }
+
+    fn support(&self, kind: Kind) -> Support {
+        match kind {
+            Kind::Shutdown => Support::Direct,
+            Kind::Timer | Kind::Interval | Kind::NextTick => Support::Engine,
+            _ => Support::Native,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Each kind of operation as a submission entry.
+
+use io_uring::{opcode, squeue, types};
+
+use super::{READINESS, SILENT};
+use crate::backend::Shot;
+use crate::engine::handles::Lane;
+use crate::engine::op::Op;
+
+/// The most bytes that one shot moves: a completion's result has 31 bits, and the kernel stops there
+/// (`MAX_RW_COUNT`, read(2)). The engine goes on where it matters.
+const MOST_BYTES: usize = 0x7fff_f000;
+
+pub(super) fn prepare(shot: &Shot<'_>) -> squeue::Entry {
+    let user_data = shot.token.user_data();
+    if shot.readiness_only {
+        return prepare_readiness(shot).user_data(user_data | READINESS);
+    }
+    let fd = types::Fd(shot.descriptor);
+    let entry = match shot.op {
+        Op::Accept { .. } => {
+            let address = shot.address.expect("an accept has room for the address").as_ptr();
+            // SAFETY: `address` is the slot's scratch block; only addresses of its fields are taken.
+            let (storage, length) = unsafe { (&raw mut (*address).storage, &raw mut (*address).length) };
+            opcode::Accept::new(fd, storage.cast(), length).flags(libc::SOCK_CLOEXEC).build()
+        }
+        Op::Connect => {
+            let address = shot.address.expect("a connect has an address");
+            // SAFETY: `address` is the slot's scratch block, written before the shot.
+            let (storage, length) = unsafe { (address.as_ref().storage.as_ptr(), address.as_ref().length) };
+            opcode::Connect::new(fd, storage.cast(), length).build()
+        }
+        Op::Recv { into, exact, .. } => {
+            let (memory, left) = rest(into.memory.as_ptr(), into.length, shot.moved);
+            opcode::Recv::new(fd, memory, left).flags(wait_for_all(*exact)).build()
+        }
+        Op::Send { from, length, all } => {
+            let (memory, left) = rest(from.cast_mut(), *length, shot.moved);
+            opcode::Send::new(fd, memory, left).flags(libc::MSG_NOSIGNAL | wait_for_all(*all)).build()
+        }
+        Op::RecvVectored { pieces, exact } => {
+            let flags = wait_for_all(*exact) as u32;
+            opcode::RecvMsg::new(fd, pieces.message().as_ptr().cast()).flags(flags).build()
+        }
+        Op::SendVectored { pieces, all } => {
+            let flags = (libc::MSG_NOSIGNAL | wait_for_all(*all)) as u32;
+            opcode::SendMsg::new(fd, pieces.message().as_ptr().cast_const().cast()).flags(flags).build()
+        }
+        Op::Close => close(fd, shot.lingers),
+        Op::Shutdown(_) | Op::Timer(_) | Op::NextTick => {
+            unreachable!("the engine does these itself")
+        }
+    };
+    entry.user_data(user_data)
+}
+
+/// Closing a socket never waits, unless it lingers: then on a thread of the kernel's.
+fn close(fd: types::Fd, lingers: bool) -> squeue::Entry {
+    let flags = if lingers { squeue::Flags::ASYNC } else { squeue::Flags::empty() };
+    opcode::Close::new(fd).build().flags(flags)
+}
+
+/// Memory and length of what is left after `moved` bytes, at most what one shot takes.
+fn rest(memory: *mut u8, length: usize, moved: usize) -> (*mut u8, u32) {
+    assert!(moved <= length);
+    (memory.wrapping_add(moved), (length - moved).min(MOST_BYTES) as u32)
+}
+
+/// The kernel goes on by itself after a partial transfer; if it doesn't, the engine does.
+fn wait_for_all(all: bool) -> i32 {
+    if all { libc::MSG_WAITALL } else { 0 }
+}
+
+fn prepare_readiness(shot: &Shot<'_>) -> squeue::Entry {
+    let events = match shot.op.lane() {
+        Lane::Send => libc::POLLOUT,
+        Lane::Receive | Lane::Free => libc::POLLIN,
+    };
+    opcode::PollAdd::new(types::Fd(shot.descriptor), events as u32).build()
+}
+
+pub(super) fn prepare_cancel(target: u64, skip_success: bool) -> squeue::Entry {
+    let entry = opcode::AsyncCancel::new(target).build().user_data(SILENT);
+    if skip_success { entry.flags(squeue::Flags::SKIP_SUCCESS) } else { entry }
+}

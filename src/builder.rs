@@ -1,0 +1,106 @@
+//! Settings of a loop.
+
+use crate::engine::Core;
+use crate::op::Kind;
+use crate::{Error, ErrorKind, EventLoop};
+
+/// Which platform a loop runs on.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Backend {
+    /// The environment variable `NBIO_BACKEND` if it is set (`auto`, `io_uring`, `io_uring-plain`), else the best
+    /// one that works here.
+    #[default]
+    Auto,
+    /// io_uring with every feature that the kernel turns out to have (Linux 5.11 and newer).
+    IoUring,
+    /// io_uring as the oldest supported kernel has it: to compare, or to get round a kernel's bug.
+    IoUringPlain,
+}
+
+impl Backend {
+    /// What `NBIO_BACKEND` asks for.
+    pub(crate) fn from_environment() -> Result<Option<Backend>, Error> {
+        match std::env::var_os("NBIO_BACKEND") {
+            None => Ok(None),
+            Some(name) => match name.to_str() {
+                Some("" | "auto") => Ok(None),
+                Some("io_uring") => Ok(Some(Backend::IoUring)),
+                Some("io_uring-plain") => Ok(Some(Backend::IoUringPlain)),
+                _ => Err(Error::new(ErrorKind::UnknownBackend, Kind::Build)),
+            },
+        }
+    }
+}
+
+/// Settings for a new loop. It can be made anywhere and sent to the thread on which the loop is to run.
+///
+/// ```
+/// use nbio::{Backend, Builder};
+/// let io = Builder::new().backend(Backend::IoUring).ring_size(64).build::<()>()?;
+/// # Ok::<(), nbio::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Builder {
+    pub(crate) backend: Backend,
+    pub(crate) ring_size: u32,
+    pub(crate) completion_budget: usize,
+    pub(crate) timer_budget: usize,
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder { backend: Backend::Auto, ring_size: 1024, completion_budget: 4096, timer_budget: 4096 }
+    }
+}
+
+impl Builder {
+    /// The default settings.
+    pub fn new() -> Builder {
+        Builder::default()
+    }
+
+    /// Which backend to run on. [`Backend::Auto`] by default.
+    pub fn backend(mut self, backend: Backend) -> Builder {
+        self.backend = backend;
+        self
+    }
+
+    /// How many submissions fit the ring that is shared with the kernel, 1 to 32,768, rounded up to a power of
+    /// two; 1,024 by default. It limits nothing: what doesn't fit waits its turn in the loop's own memory. Where
+    /// the memory limit (`RLIMIT_MEMLOCK`) is too low the ring is made smaller.
+    pub fn ring_size(mut self, entries: u32) -> Builder {
+        self.ring_size = entries;
+        self
+    }
+
+    /// How many completions' callbacks one tick runs at most, at least 1; 4,096 by default. What is left over
+    /// runs in the next tick.
+    pub fn completion_budget(mut self, callbacks: usize) -> Builder {
+        self.completion_budget = callbacks;
+        self
+    }
+
+    /// How many timers fire in one tick at most, at least 1; 4,096 by default.
+    pub fn timer_budget(mut self, timers: usize) -> Builder {
+        self.timer_budget = timers;
+        self
+    }
+
+    /// Makes the loop, on the thread that will run it.
+    ///
+    /// # Errors
+    /// [`BackendUnavailable`](ErrorKind::BackendUnavailable) if the system refuses the backend (its message says
+    /// what to change), [`UnknownBackend`](ErrorKind::UnknownBackend) for a wrong `NBIO_BACKEND`,
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a setting out of its range,
+    /// [`TooManyDescriptors`](ErrorKind::TooManyDescriptors) and [`OutOfMemory`](ErrorKind::OutOfMemory) from the
+    /// system, [`Busy`](ErrorKind::Busy) if 65,535 loops are alive in this process.
+    pub fn build<S>(self) -> Result<EventLoop<S>, Error> {
+        let in_range =
+            (1..=32_768).contains(&self.ring_size) && self.completion_budget > 0 && self.timer_budget > 0;
+        if !in_range {
+            return Err(Error::new(ErrorKind::InvalidInput, Kind::Build));
+        }
+        Ok(EventLoop::from_core(Core::new(&self)?))
+    }
+}

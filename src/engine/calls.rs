@@ -1,0 +1,101 @@
+//! What answers at once: listening, addresses, options, and descriptors in and out of the handle table.
+
+use std::net::SocketAddr;
+
+use super::handles::EntryState;
+use super::{Core, Engine};
+use crate::backend::{OwnedDescriptor, RawDescriptor};
+use crate::handle::{HandleKind, Id};
+use crate::op::Kind;
+use crate::{Error, ErrorKind, Linger, ListenOptions, TcpOptions};
+
+impl Core {
+    pub(crate) fn listen(&self, address: SocketAddr, options: &ListenOptions) -> Result<Id, Error> {
+        let mut engine = self.engine.borrow_mut();
+        let descriptor = engine.backend.cold().listen(address, options)?;
+        Ok(engine.insert(descriptor, options.tcp.lingers()))
+    }
+
+    pub(crate) fn local_address(&self, handle: Id) -> Result<SocketAddr, Error> {
+        let mut engine = self.engine.borrow_mut();
+        let entry = engine.find_handle(handle, Kind::LocalAddress)?;
+        let descriptor = engine.handles.entry(entry).descriptor;
+        engine.backend.cold().local_address(descriptor)
+    }
+
+    pub(crate) fn peer_address(&self, handle: Id) -> Result<SocketAddr, Error> {
+        let mut engine = self.engine.borrow_mut();
+        let entry = engine.find_handle(handle, Kind::PeerAddress)?;
+        let descriptor = engine.handles.entry(entry).descriptor;
+        engine.backend.cold().peer_address(descriptor)
+    }
+
+    pub(crate) fn set_tcp_options(&self, handle: Id, options: &TcpOptions) -> Result<(), Error> {
+        let mut engine = self.engine.borrow_mut();
+        let entry = engine.find_handle(handle, Kind::SetOptions)?;
+        let descriptor = engine.handles.entry(entry).descriptor;
+        engine.backend.cold().set_tcp_options(descriptor, options)?;
+        if let Some(linger) = options.linger {
+            engine.handles.entry_mut(entry).lingers = matches!(linger, Linger::Wait(_));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn tcp_options(&self, handle: Id) -> Result<TcpOptions, Error> {
+        let mut engine = self.engine.borrow_mut();
+        let entry = engine.find_handle(handle, Kind::GetOptions)?;
+        let descriptor = engine.handles.entry(entry).descriptor;
+        engine.backend.cold().tcp_options(descriptor)
+    }
+
+    /// Takes a descriptor from outside into the table, or gives it back with the reason.
+    pub(crate) fn adopt(
+        &self,
+        descriptor: OwnedDescriptor,
+        kind: HandleKind,
+    ) -> Result<Id, (Error, OwnedDescriptor)> {
+        let mut engine = self.engine.borrow_mut();
+        match engine.backend.cold().check(&descriptor, kind) {
+            Ok(lingers) => {
+                let descriptor = engine.backend.cold().attach(descriptor);
+                Ok(engine.insert(descriptor, lingers))
+            }
+            Err(error) => Err((error, descriptor)),
+        }
+    }
+
+    /// Gives a descriptor out of the table.
+    pub(crate) fn release(&self, handle: Id) -> Result<OwnedDescriptor, Error> {
+        let mut engine = self.engine.borrow_mut();
+        let entry = engine.find_handle(handle, Kind::Release)?;
+        if engine.handles.entry(entry).operations > 0 {
+            return Err(Error::new(ErrorKind::Busy, Kind::Release));
+        }
+        let descriptor = engine.handles.entry(entry).descriptor;
+        let owned = engine.backend.cold().detach(descriptor)?;
+        engine.handles.make_stale(entry);
+        engine.handles.free(entry);
+        Ok(owned)
+    }
+
+    pub(crate) fn raw(&self, handle: Id) -> Result<RawDescriptor, Error> {
+        let engine = self.engine.borrow();
+        let entry = engine.find_handle(handle, Kind::Raw)?;
+        Ok(engine.handles.entry(entry).descriptor)
+    }
+
+    pub(crate) fn duplicate(&self, handle: Id) -> Result<OwnedDescriptor, Error> {
+        let mut engine = self.engine.borrow_mut();
+        let entry = engine.find_handle(handle, Kind::Duplicate)?;
+        let descriptor = engine.handles.entry(entry).descriptor;
+        engine.backend.cold().duplicate(descriptor)
+    }
+}
+
+impl Engine {
+    fn insert(&mut self, descriptor: RawDescriptor, lingers: bool) -> Id {
+        let entry = self.handles.insert(descriptor, EntryState::Open);
+        self.handles.entry_mut(entry).lingers = lingers;
+        self.handles.id(entry, self.number.get())
+    }
+}

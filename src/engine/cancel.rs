@@ -1,0 +1,300 @@
+//! Ending things before their time: cancel, remove, deadlines, close.
+
+use std::time::Duration;
+
+use super::finish::Next;
+use super::handles::{EntryState, Lane};
+use super::op::Op;
+use super::slots::{NONE, Payload, State};
+use super::{Core, Engine};
+use crate::backend::Outcome;
+use crate::handle::{Id, OpId};
+use crate::op::Kind;
+use crate::{Error, ErrorKind};
+
+impl Core {
+    pub(crate) fn cancel(&self, id: OpId) -> bool {
+        let mut engine = self.engine.borrow_mut();
+        match engine.find_operation(id) {
+            Some(index) => engine.cancel(index, ErrorKind::Cancelled),
+            None => false,
+        }
+    }
+
+    pub(crate) fn cancel_all(&self, handle: Id) -> Result<usize, Error> {
+        let mut engine = self.engine.borrow_mut();
+        let entry = engine.find_handle(handle, Kind::Close)?;
+        Ok(engine.cancel_entry(entry, &Lane::ALL))
+    }
+
+    pub(crate) fn remove(&self, id: OpId) -> bool {
+        let Some(index) = self.engine.borrow().find_operation(id) else { return false };
+        let removal = self.engine.borrow_mut().remove(index);
+        match removal {
+            Removal::Refused => return false,
+            Removal::Now => self.dispose(index),
+            Removal::Later => self.drop_callback(index),
+            Removal::Marked => {}
+        }
+        true
+    }
+
+    /// Gives an open handle a name that only the caller knows, and cancels what doesn't send.
+    pub(crate) fn rename(&self, handle: Id) -> Result<Id, Error> {
+        let mut engine = self.engine.borrow_mut();
+        let entry = engine.find_handle(handle, Kind::CloseGracefully)?;
+        engine.handles.make_stale(entry);
+        engine.cancel_entry(entry, &[Lane::Receive, Lane::Free]);
+        Ok(engine.handles.id(entry, engine.number.get()))
+    }
+
+    pub(crate) fn reset(&self, timer: OpId, duration: Duration) -> bool {
+        let mut engine = self.engine.borrow_mut();
+        let Some(index) = engine.find_operation(timer) else { return false };
+        let at = engine.backend.now() + duration;
+        engine.reset(index, at.nanos())
+    }
+
+    pub(crate) fn close(&self, handle: Id) {
+        let mut engine = self.engine.borrow_mut();
+        if let Ok(entry) = engine.find_handle(handle, Kind::Close) {
+            engine.handles.make_stale(entry);
+            engine.close_entry(entry);
+        }
+    }
+}
+
+/// What remains to be done for a remove, outside the engine's borrow.
+pub(super) enum Removal {
+    /// It has ended already.
+    Refused,
+    /// The payload goes and the slot with it.
+    Now,
+    /// The callback goes; the buffer stays until the backend lets go.
+    Later,
+    /// Its callback is running; it goes when that returns.
+    Marked,
+}
+
+impl Engine {
+    /// Asks that an operation end; says whether it is still to end.
+    pub(super) fn cancel(&mut self, index: u32, reason: ErrorKind) -> bool {
+        let header = self.slots.header(index);
+        let error = Error::new(reason, header.kind);
+        match header.state {
+            State::Queued => self.end_here(index, Some(error)),
+            State::InFlight => match header.op {
+                Op::Timer(_) => self.end_here(index, Some(error)),
+                Op::Close => self.end_early(index, error),
+                Op::Connect => {
+                    self.end_early(index, error);
+                    self.ask_backend(index);
+                }
+                _ => {
+                    let header = self.slots.header_mut(index);
+                    header.state = State::Cancelling;
+                    header.error = Some(error);
+                    self.ask_backend(index);
+                }
+            },
+            // The first who asked wins.
+            State::Cancelling => {}
+            // A repeating callback that ends itself: `after_item` looks at this.
+            State::Running => {
+                let header = self.slots.header_mut(index);
+                header.error = header.error.or(Some(error));
+            }
+            State::Free | State::Placing | State::Orphaned | State::Done => return false,
+        }
+        true
+    }
+
+    /// Ends an operation that lends the system no memory: its callback doesn't wait for the system. What the
+    /// system still brings is closed.
+    fn end_early(&mut self, index: u32, error: Error) {
+        self.clear_timer(index);
+        let header = self.slots.header_mut(index);
+        header.error = Some(error);
+        header.state = State::Done;
+        self.announce(index);
+    }
+
+    fn ask_backend(&mut self, index: u32) {
+        let token = self.token(index);
+        if self.slots.header(index).engaged {
+            self.backend.cold().cancel(token);
+        }
+    }
+
+    /// Cancels what waits on a handle; says how many operations that were.
+    pub(super) fn cancel_entry(&mut self, entry: u32, lanes: &[Lane]) -> usize {
+        let mut count = 0;
+        for &lane in lanes {
+            // From the back: nobody's turn comes just to be cancelled. Ending one unlinks it and no other.
+            let mut index = self.handles.entry(entry).list(lane).tail;
+            while index != NONE {
+                let previous = self.slots.header(index).previous;
+                count += usize::from(self.cancel(index, ErrorKind::Cancelled));
+                index = previous;
+            }
+        }
+        count
+    }
+
+    /// The deadline of an operation has come, or a timer fires. What has to be done outside the borrow.
+    pub(super) fn timer_due(&mut self, index: u32, now: u64) -> Next {
+        self.slots.header_mut(index).timer = super::timers::TimerKey::NONE;
+        let header = self.slots.header_mut(index);
+        let kind = header.kind;
+        match &mut header.op {
+            Op::Timer(schedule) if schedule.next <= now => {
+                // Missed periods are counted, not made up for.
+                match (now - schedule.next).checked_div(schedule.period) {
+                    None => self.settle(index, None),
+                    Some(missed) => {
+                        schedule.expirations = missed + 1;
+                        let passed = schedule.period.saturating_mul(missed + 1);
+                        schedule.next = schedule.next.saturating_add(passed);
+                    }
+                }
+                Next::Callback(index)
+            }
+            Op::Timer(_) => {
+                self.settle(index, Some(Error::new(ErrorKind::TimedOut, kind)));
+                Next::Callback(index)
+            }
+            _ => {
+                self.cancel(index, ErrorKind::TimedOut);
+                Next::Nothing
+            }
+        }
+    }
+
+    /// A paused accept tries again.
+    pub(super) fn retry_due(&mut self, index: u32) {
+        if self.slots.header(index).state == State::Queued {
+            self.shoot(index, false);
+        }
+    }
+
+    /// Starts a timer's time anew, from now.
+    pub(super) fn reset(&mut self, index: u32, at: u64) -> bool {
+        let earliest = self.earliest;
+        let header = self.slots.header_mut(index);
+        let (Op::Timer(schedule), state) = (&mut header.op, header.state) else { return false };
+        if state != State::InFlight && (state != State::Running || header.error.is_some()) {
+            return false;
+        }
+        schedule.next = at.max(earliest);
+        let wake = schedule.wake();
+        // A running one is set when its callback returns.
+        if state == State::InFlight {
+            self.clear_timer(index);
+            self.set_timer(index, wake);
+        }
+        true
+    }
+
+    fn remove(&mut self, index: u32) -> Removal {
+        let header = self.slots.header(index);
+        let (state, engaged, background) = (header.state, header.engaged, header.background);
+        let removal = match state {
+            State::Free | State::Placing | State::Orphaned => return Removal::Refused,
+            State::Running => {
+                let header = self.slots.header_mut(index);
+                if header.payload == Payload::Parts {
+                    return Removal::Refused;
+                }
+                // The closure is on the stack: `after_item` drops it.
+                header.payload = Payload::Parts;
+                return Removal::Marked;
+            }
+            State::Queued => {
+                self.settle(index, None);
+                Removal::Now
+            }
+            State::InFlight if matches!(self.slots.header(index).op, Op::Timer(_)) => {
+                self.settle(index, None);
+                Removal::Now
+            }
+            State::InFlight | State::Cancelling => {
+                self.clear_timer(index);
+                if state == State::InFlight && !matches!(self.slots.header(index).op, Op::Close) {
+                    self.ask_backend(index);
+                }
+                Removal::Later
+            }
+            State::Done if engaged => Removal::Later,
+            State::Done => Removal::Now,
+        };
+        if !background {
+            self.pending -= 1;
+        }
+        self.slots.header_mut(index).state = State::Orphaned;
+        removal
+    }
+
+    /// Closes a handle for the operation in slot `closer`.
+    pub(super) fn close_by(&mut self, entry: u32, closer: u32) {
+        self.handles.make_stale(entry);
+        let header = self.slots.header_mut(closer);
+        header.handle = entry;
+        header.state = State::InFlight;
+        header.engaged = true;
+        let table_entry = self.handles.entry_mut(entry);
+        table_entry.state = EntryState::Closing;
+        table_entry.closer = closer;
+        self.cancel_entry(entry, &Lane::ALL);
+        self.close_if_idle(entry);
+    }
+
+    /// Closes an entry for nobody in particular. Its names must be stale.
+    pub(super) fn close_entry(&mut self, entry: u32) {
+        let closer = self.slots.allocate();
+        let header = self.slots.header_mut(closer);
+        header.kind = Kind::Close;
+        header.op = Op::Close;
+        // It keeps `run` going, so that what was closed is closed when `run` returns.
+        header.background = false;
+        self.pending += 1;
+        self.close_by(entry, closer);
+    }
+
+    /// Gives a closing handle's descriptor to the backend once nothing waits there any more.
+    pub(super) fn close_if_idle(&mut self, entry: u32) {
+        let table_entry = self.handles.entry_mut(entry);
+        let idle = table_entry.state == EntryState::Closing && table_entry.operations == 0;
+        if idle && !table_entry.close_submitted {
+            table_entry.close_submitted = true;
+            let closer = table_entry.closer;
+            self.slots.header_mut(closer).engaged = false;
+            self.shoot(closer, false);
+        }
+    }
+
+    /// The backend has closed a descriptor.
+    pub(super) fn closed(&mut self, index: u32, outcome: Outcome) -> Next {
+        let header = self.slots.header_mut(index);
+        let entry = std::mem::replace(&mut header.handle, NONE);
+        let (state, payload, kind) = (header.state, header.payload, header.kind);
+        self.handles.free(entry);
+        let error = match outcome {
+            Outcome::Failed(os) => Some(Error::from_os(os, kind)),
+            _ => None,
+        };
+        match (state, payload) {
+            // Nobody asked to hear of it.
+            (State::InFlight, Payload::Gone) => {
+                self.pending -= 1;
+                self.slots.header_mut(index).state = State::Orphaned;
+                Next::Dispose(index)
+            }
+            (State::InFlight, _) => {
+                self.settle(index, error);
+                Next::Callback(index)
+            }
+            (State::Done, _) => Next::Nothing,
+            _ => Next::Dispose(index),
+        }
+    }
+}

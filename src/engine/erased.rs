@@ -1,0 +1,292 @@
+//! The border between typed and untyped: buffers and callbacks go into slots here, and come out here.
+//!
+//! A payload is written to its final place first; only then is the buffer asked for its memory. It is read out,
+//! and the slot freed, before the callback runs.
+
+use std::alloc::Layout;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+
+use super::op::{Describe, End};
+use super::slots::{INLINE, Payload as Holds, State};
+use super::{Core, Engine};
+use crate::EventLoop;
+use crate::handle::OpId;
+use crate::op::{Event, ManyOperation, Operation};
+
+/// What a slot needs to know of the types of its payload.
+pub(crate) struct Vtable {
+    /// Runs the callback. Of a repeating one this is one event.
+    ///
+    /// # Safety
+    /// The slot holds a whole payload of this vtable's types; the context is that of the running tick, whose
+    /// state has the type the callback was submitted with.
+    complete: unsafe fn(&Core, u32, Context),
+    /// Drops the callback in place.
+    ///
+    /// # Safety
+    /// The pointer is to a payload of this vtable's types whose callback is still there.
+    drop_callback: unsafe fn(NonNull<u8>),
+    /// Drops the buffers in place. As `drop_callback`.
+    drop_parts: unsafe fn(NonNull<u8>),
+    /// The payload's layout: where it doesn't fit the slot, its block's.
+    pub(crate) layout: Layout,
+}
+
+/// What a tick lends to the callbacks: `&mut S` and `&EventLoop<S>`, both valid until it returns.
+#[derive(Copy, Clone)]
+pub(crate) struct Context {
+    state: NonNull<()>,
+    io: NonNull<()>,
+}
+
+impl Context {
+    pub(crate) fn new<S>(state: &mut S, io: &EventLoop<S>) -> Context {
+        Context { state: NonNull::from(state).cast(), io: NonNull::from(io).cast() }
+    }
+
+    /// Lends the state between two callbacks.
+    pub(crate) fn with_state<S, R>(self, _: &EventLoop<S>, look: impl FnOnce(&mut S) -> R) -> R {
+        // SAFETY: a context is made from an `EventLoop<S>` and its state, and stays in that loop's tick.
+        look(unsafe { self.state.cast::<S>().as_mut() })
+    }
+}
+
+#[repr(C)]
+struct Payload<P, F> {
+    parts: ManuallyDrop<P>,
+    callback: ManuallyDrop<F>,
+}
+
+/// Submits an operation that ends once.
+pub(crate) fn submit<S, O, F>(core: &Core, operation: O, callback: F) -> OpId
+where
+    O: Operation,
+    F: FnOnce(&mut S, &EventLoop<S>, O::Output) + 'static,
+{
+    place::<O, F>(core, operation, callback, const { &vtable::<O::Parts, F>(complete_once::<S, O, F>) })
+}
+
+/// Submits an operation that brings items.
+pub(crate) fn submit_many<S, O, F>(core: &Core, operation: O, callback: F) -> OpId
+where
+    O: ManyOperation,
+    F: FnMut(&mut S, &EventLoop<S>, Event<O::Item>) + 'static,
+{
+    place::<O, F>(core, operation, callback, const { &vtable::<O::Parts, F>(complete_many::<S, O, F>) })
+}
+
+const fn vtable<P, F>(complete: unsafe fn(&Core, u32, Context)) -> Vtable {
+    Vtable {
+        complete,
+        drop_callback: drop_callback::<P, F>,
+        drop_parts: drop_parts::<P, F>,
+        layout: Layout::new::<Payload<P, F>>(),
+    }
+}
+
+fn place<O: Describe, F>(core: &Core, operation: O, callback: F, vtable: &'static Vtable) -> OpId {
+    let (parts, mut request) = operation.describe();
+    let (index, place) = core.engine.borrow_mut().allocate(vtable);
+    let mut payload = place.cast::<Payload<O::Parts, F>>();
+    // SAFETY: `allocate` gives memory of the payload's layout that nobody else uses.
+    unsafe {
+        payload.write(Payload { parts: ManuallyDrop::new(parts), callback: ManuallyDrop::new(callback) });
+    }
+    core.engine.borrow_mut().slots.header_mut(index).payload = Holds::Whole;
+    // If the buffer panics when asked for its memory, nothing was submitted.
+    let undo = OnUnwind(|| core.dispose(index));
+    // SAFETY: just written, and until `start` nobody but us knows the slot, so this is the only reference; it ends
+    // before the memory it lends is used.
+    O::lend(unsafe { &mut payload.as_mut().parts }, &mut request, core);
+    std::mem::forget(undo);
+    core.engine.borrow_mut().start(index, request)
+}
+
+/// Runs a closure when dropped; forgotten when all went well.
+struct OnUnwind<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnUnwind<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// See `Vtable::complete`.
+///
+/// # Safety
+/// As there.
+unsafe fn complete_once<S, O, F>(core: &Core, index: u32, context: Context)
+where
+    O: Operation,
+    F: FnOnce(&mut S, &EventLoop<S>, O::Output),
+{
+    let payload = core.engine.borrow().slots.header(index).place.cast::<Payload<O::Parts, F>>();
+    // SAFETY: the caller vouches for the payload, which the backend has let go of; `take` forgets it, so it is
+    // read once.
+    let Payload { parts, callback } = unsafe { payload.read() };
+    let end = core.engine.borrow_mut().take(index);
+    let output = O::finish(ManuallyDrop::into_inner(parts), end);
+    // SAFETY: the caller vouches for the types; the tick lends both to one callback at a time, and no other
+    // reference to the state exists while it runs.
+    let (state, io) =
+        unsafe { (context.state.cast::<S>().as_mut(), context.io.cast::<EventLoop<S>>().as_ref()) };
+    ManuallyDrop::into_inner(callback)(state, io, output);
+}
+
+/// See `Vtable::complete`. The closure runs where it lies: the slot is `Running`, so nobody frees or runs it
+/// meanwhile, and a cancel or remove from inside takes effect when it returns.
+///
+/// # Safety
+/// As there.
+unsafe fn complete_many<S, O, F>(core: &Core, index: u32, context: Context)
+where
+    O: ManyOperation,
+    F: FnMut(&mut S, &EventLoop<S>, Event<O::Item>),
+{
+    let mut payload = core.engine.borrow().slots.header(index).place.cast::<Payload<O::Parts, F>>();
+    // SAFETY: as in `complete_once`.
+    let (state, io) =
+        unsafe { (context.state.cast::<S>().as_mut(), context.io.cast::<EventLoop<S>>().as_ref()) };
+    let item = core.engine.borrow_mut().next_item(index);
+    if let Some(end) = item {
+        // A callback that panics is not called again: its slot goes.
+        let undo = OnUnwind(|| core.end_of_panicked(index));
+        // SAFETY: the caller vouches for the payload; while the slot is `Running` nothing else touches it.
+        let callback = unsafe { &mut *payload.as_mut().callback };
+        callback(state, io, Event::Item(O::item(&end)));
+        std::mem::forget(undo);
+        core.after_item(index);
+    } else {
+        // SAFETY: as in `complete_once`.
+        let Payload { parts, callback } = unsafe { payload.read() };
+        let end = core.engine.borrow_mut().take(index);
+        drop(ManuallyDrop::into_inner(parts));
+        ManuallyDrop::into_inner(callback)(state, io, Event::End(end.result()));
+    }
+}
+
+/// See `Vtable::drop_callback`.
+///
+/// # Safety
+/// As there.
+unsafe fn drop_callback<P, F>(payload: NonNull<u8>) {
+    // SAFETY: the caller vouches for the payload and that its callback is still there.
+    unsafe { ManuallyDrop::drop(&mut payload.cast::<Payload<P, F>>().as_mut().callback) }
+}
+
+/// See `Vtable::drop_parts`.
+///
+/// # Safety
+/// As there.
+unsafe fn drop_parts<P, F>(payload: NonNull<u8>) {
+    // SAFETY: the caller vouches for the payload and that its buffers are still there.
+    unsafe { ManuallyDrop::drop(&mut payload.cast::<Payload<P, F>>().as_mut().parts) }
+}
+
+impl Core {
+    /// Runs the callback of an operation that has ended, or of an item that has come.
+    pub(crate) fn complete(&self, index: u32, context: Context) {
+        let vtable = self.engine.borrow().slots.header(index).vtable;
+        let vtable = vtable.expect("an operation with a callback has a vtable");
+        // SAFETY: the slot's payload is whole (`finish.rs` asks for a callback only then) and was placed with this
+        // vtable. The context is this tick's, made from an `EventLoop<S>` that owns this core and is invariant in
+        // S, as was the submit that placed the callback: the state types are the same.
+        unsafe { (vtable.complete)(self, index, context) }
+    }
+
+    /// Drops the callback, if it is still there, and keeps the buffers.
+    pub(crate) fn drop_callback(&self, index: u32) {
+        let (vtable, place) = {
+            let mut engine = self.engine.borrow_mut();
+            let header = engine.slots.header_mut(index);
+            if header.payload != Holds::Whole {
+                return;
+            }
+            header.payload = Holds::Parts;
+            (header.vtable.expect("a payload has a vtable"), header.place)
+        };
+        // SAFETY: the payload was whole, and is marked as having no callback from here on.
+        unsafe { (vtable.drop_callback)(place) }
+    }
+
+    /// Drops what is left of the payload and frees the slot, also if a `Drop` panics.
+    pub(crate) fn dispose(&self, index: u32) {
+        let _free = OnUnwind(|| self.engine.borrow_mut().free_slot(index));
+        let (vtable, place, holds) = {
+            let mut engine = self.engine.borrow_mut();
+            let header = engine.slots.header_mut(index);
+            let holds = std::mem::replace(&mut header.payload, Holds::Gone);
+            // What the drops below may find of the operation is one that has ended.
+            header.state = State::Orphaned;
+            (header.vtable, header.place, holds)
+        };
+        let Some(vtable) = vtable else { return };
+        // If dropping the callback panics, the buffers are dropped all the same.
+        let _parts = OnUnwind(|| {
+            if holds != Holds::Gone {
+                // SAFETY: the buffers were still there, the backend has let go of them, and the slot is marked
+                // as holding nothing.
+                unsafe { (vtable.drop_parts)(place) }
+            }
+        });
+        if holds == Holds::Whole {
+            // SAFETY: as above, for the callback.
+            unsafe { (vtable.drop_callback)(place) }
+        }
+    }
+}
+
+impl Engine {
+    /// A slot, and in it or in a block the place for a payload.
+    fn allocate(&mut self, vtable: &'static Vtable) -> (u32, NonNull<u8>) {
+        let index = self.slots.allocate();
+        if !fits_inline(vtable.layout) {
+            let block = self.blocks.allocate(vtable.layout);
+            self.slots.header_mut(index).place = block;
+        }
+        let header = self.slots.header_mut(index);
+        header.vtable = Some(vtable);
+        (index, header.place)
+    }
+
+    /// The operation's end, for its callback, whose payload was just read out. Frees the slot unless the backend
+    /// still has it (a connect that was cancelled).
+    fn take(&mut self, index: u32) -> End {
+        let end = self.end(index);
+        self.slots.header_mut(index).payload = Holds::Gone;
+        self.release_or_orphan(index);
+        end
+    }
+
+    /// Returns a slot's block, scratch and pieces, and then the slot.
+    pub(crate) fn free_slot(&mut self, index: u32) {
+        let storage = self.slots.storage(index);
+        let header = self.slots.header_mut(index);
+        assert!(!header.engaged, "the backend has let go");
+        let (vtable, place) = (header.vtable.take(), header.place);
+        let scratch = header.scratch.take();
+        let mut op = std::mem::replace(&mut header.op, super::op::Op::NextTick);
+        if let Some(vtable) = vtable
+            && place != storage
+        {
+            // SAFETY: `allocate` took the block with this layout; the payload is gone.
+            unsafe { self.blocks.free(place, vtable.layout) };
+        }
+        if let Some(scratch) = scratch {
+            // SAFETY: `start` took the block with this layout; the backend has let go.
+            unsafe { self.blocks.free(scratch.cast(), super::start::SCRATCH) };
+        }
+        if let super::op::Op::RecvVectored { pieces, .. } | super::op::Op::SendVectored { pieces, .. } =
+            &mut op
+        {
+            // SAFETY: the backend has let go.
+            unsafe { pieces.free(&mut self.blocks) };
+        }
+        self.slots.free(index);
+    }
+}
+
+fn fits_inline(layout: Layout) -> bool {
+    layout.size() <= INLINE.size() && layout.align() <= INLINE.align()
+}

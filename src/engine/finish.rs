@@ -1,0 +1,321 @@
+//! From a backend's completion to the operation's end: goes on where an operation isn't done, and settles it
+//! where it is.
+
+use std::net::SocketAddr;
+
+use super::Engine;
+use super::handles::{EntryState, Lane};
+use super::op::{End, Op, Transfer};
+use super::slots::{NONE, Payload, State};
+use crate::backend::{Address, Completion, Outcome, RawDescriptor, is_cancelled};
+use crate::{Error, ErrorKind};
+
+/// What is to be done outside the engine's borrow.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Run the callback of this slot.
+    Callback(u32),
+    /// Drop what is left in this slot and free it.
+    Dispose(u32),
+    /// Nothing: it goes on, or nobody is interested.
+    Nothing,
+}
+
+/// How a completed shot leaves its operation.
+enum Verdict {
+    /// It ended so.
+    End(Option<Error>),
+    /// Another shot is needed, perhaps after waiting for readiness.
+    Again { readiness: bool },
+    /// An accept without descriptors or memory: try again in a while.
+    Later,
+}
+
+/// How long an accept that finds no descriptors left waits before it tries again, in nanoseconds.
+const ACCEPT_PAUSE: u64 = 10_000_000;
+
+impl Engine {
+    /// Deals with the next completion of the queue.
+    pub(super) fn next_completion(&mut self) -> Option<Next> {
+        let completion = self.completions.pop_front()?;
+        Some(self.finish(completion))
+    }
+
+    fn finish(&mut self, Completion { token, outcome }: Completion) -> Next {
+        let index = token.index;
+        let current = self.token(index) == token;
+        if outcome == Outcome::Settled {
+            // It may have been removed since.
+            let waiting = current && self.slots.header(index).state == State::Done;
+            return if waiting { Next::Callback(index) } else { Next::Nothing };
+        }
+        assert!(current, "a slot is not freed while the backend has it");
+        self.slots.header_mut(index).engaged = false;
+        if matches!(self.slots.header(index).op, Op::Close) {
+            return self.closed(index, outcome);
+        }
+        match self.judge(index, outcome) {
+            Verdict::Again { readiness } => {
+                self.shoot(index, readiness);
+                Next::Nothing
+            }
+            Verdict::Later => {
+                let at = self.backend.now().nanos() + ACCEPT_PAUSE;
+                self.slots.header_mut(index).state = State::Queued;
+                self.timers.insert(at, token.retry().pack());
+                Next::Nothing
+            }
+            Verdict::End(error) => self.ended(index, error),
+        }
+    }
+
+    /// An operation came back from the backend for the last time.
+    fn ended(&mut self, index: u32, error: Option<Error>) -> Next {
+        match self.slots.header(index).state {
+            State::InFlight | State::Cancelling => {
+                self.settle(index, error);
+                Next::Callback(index)
+            }
+            // Called back early, and the callback is still to run: it frees the slot.
+            State::Done => {
+                self.leave_handle(index);
+                Next::Nothing
+            }
+            State::Orphaned => {
+                self.note_broken(index);
+                self.leave_handle(index);
+                self.close_accepted(index);
+                Next::Dispose(index)
+            }
+            state => unreachable!("a completion for a slot that is {state:?}"),
+        }
+    }
+
+    fn judge(&mut self, index: u32, outcome: Outcome) -> Verdict {
+        let header = self.slots.header(index);
+        let asked = header.error.filter(|_| header.state == State::Cancelling);
+        let unwanted = header.state != State::InFlight;
+        let (kind, accepting) = (header.kind, matches!(header.op, Op::Accept { .. }));
+        match outcome {
+            Outcome::Retry if unwanted => Verdict::End(asked),
+            Outcome::Retry => Verdict::Again { readiness: false },
+            Outcome::Failed(os) => match Error::from_os(os, kind) {
+                // A cancel that nobody asked for is the system's error, and stays one.
+                _ if unwanted && is_cancelled(os) => Verdict::End(asked),
+                error if unwanted && is_transient(error.kind(), accepting) => {
+                    Verdict::End(asked.or(Some(error)))
+                }
+                error => match error.kind() {
+                    ErrorKind::Interrupted => Verdict::Again { readiness: false },
+                    ErrorKind::WouldBlock => Verdict::Again { readiness: true },
+                    ErrorKind::TooManyDescriptors | ErrorKind::OutOfMemory if accepting => Verdict::Later,
+                    other if is_transient(other, accepting) => {
+                        self.clear_scratch(index);
+                        Verdict::Again { readiness: false }
+                    }
+                    _ => Verdict::End(Some(error)),
+                },
+            },
+            Outcome::Value(value) => match header.op.transfer() {
+                Some(transfer) => self.moved(index, transfer, value as usize, asked, unwanted),
+                None => {
+                    self.produced(index, value);
+                    Verdict::End(None)
+                }
+            },
+            Outcome::Settled => unreachable!("dealt with before"),
+        }
+    }
+
+    /// A shot moved `bytes` bytes: is it enough?
+    fn moved(
+        &mut self,
+        index: u32,
+        transfer: Transfer,
+        bytes: usize,
+        asked: Option<Error>,
+        unwanted: bool,
+    ) -> Verdict {
+        let header = self.slots.header_mut(index);
+        header.moved += bytes;
+        assert!(header.moved <= transfer.length, "the system moved more than it was given");
+        let left = transfer.length - header.moved;
+        if bytes == 0 {
+            let missing = match (transfer.receive, transfer.whole) {
+                (true, true) => Some(Error::new(ErrorKind::UnexpectedEof, header.kind)),
+                (true, false) => None,
+                (false, _) => Some(Error::new(ErrorKind::WriteZero, header.kind)),
+            };
+            return Verdict::End(missing);
+        }
+        if left == 0 || !transfer.whole {
+            return Verdict::End(None);
+        }
+        if unwanted {
+            return Verdict::End(asked);
+        }
+        if let Op::RecvVectored { pieces, .. } | Op::SendVectored { pieces, .. } = &mut header.op {
+            pieces.advance(bytes);
+        }
+        Verdict::Again { readiness: false }
+    }
+
+    /// Accept and connect: something is open now.
+    fn produced(&mut self, index: u32, value: u32) {
+        let header = self.slots.header(index);
+        let (listener, early) =
+            (header.handle, header.state == State::Done || header.state == State::Orphaned);
+        match header.op {
+            Op::Accept { .. } => {
+                let entry = self.handles.insert(value as RawDescriptor, EntryState::Open);
+                self.handles.entry_mut(entry).lingers = self.handles.entry(listener).lingers;
+                self.slots.header_mut(index).op = Op::Accept { accepted: Some(entry) };
+            }
+            // One that was cancelled or removed stays without a name and is closed when the operation leaves it.
+            Op::Connect if !early => {
+                let entry = self.handles.entry_mut(listener);
+                if entry.state == EntryState::Connecting {
+                    entry.state = EntryState::Open;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The operation has ended: nothing of it is with the backend, its buffer knows its length, its deadline and
+    /// its place in the handle's list are gone.
+    pub(super) fn settle(&mut self, index: u32, error: Option<Error>) {
+        self.clear_timer(index);
+        let header = self.slots.header_mut(index);
+        debug_assert!(!header.engaged);
+        header.error = error;
+        header.state = State::Done;
+        if header.payload == Payload::Whole {
+            // SAFETY: the payload is in its place, the backend has let go of the memory, no reference to the buffer
+            // exists (the engine runs no user code), and `moved` bytes were written.
+            unsafe {
+                match &header.op {
+                    Op::Recv { into, .. } => into.set_filled(header.moved),
+                    Op::RecvVectored { pieces, .. } => pieces.set_filled(header.moved),
+                    _ => {}
+                }
+            }
+        }
+        self.leave_handle(index);
+    }
+
+    /// Takes the operation out of its handle's list. The next one's turn comes, and a closing handle may close.
+    pub(super) fn leave_handle(&mut self, index: u32) {
+        let header = self.slots.header_mut(index);
+        let entry_index = std::mem::replace(&mut header.handle, NONE);
+        if entry_index == NONE || matches!(header.op, Op::Close) {
+            return;
+        }
+        let lane = header.op.lane();
+        let short = lane == Lane::Send
+            && header.op.transfer().is_some_and(|transfer| (1..transfer.length).contains(&header.moved));
+        // What an ended connect leaves is closed unless it became an open connection.
+        let entry = self.handles.entry_mut(entry_index);
+        entry.unlink(lane, &mut self.slots, index);
+        if matches!(self.slots.header(index).op, Op::Connect) {
+            if self.handles.entry(entry_index).state == EntryState::Connecting {
+                self.close_entry(entry_index);
+            } else {
+                self.slots.header_mut(index).handle = entry_index;
+            }
+            return;
+        }
+        if short {
+            self.cancel_behind(entry_index);
+        }
+        if lane.ordered() {
+            self.begin_next(entry_index, lane);
+        }
+        self.close_if_idle(entry_index);
+    }
+
+    /// A send moved only part of its bytes: those waiting behind it would leave a hole in the stream.
+    fn cancel_behind(&mut self, entry: u32) {
+        loop {
+            let index = self.handles.entry(entry).list(Lane::Send).head;
+            if index == NONE {
+                return;
+            }
+            let kind = self.slots.header(index).kind;
+            // Not through `end_here`: no one's turn comes while the rest of the list is to be cancelled.
+            self.handles.entry_mut(entry).unlink(Lane::Send, &mut self.slots, index);
+            self.slots.header_mut(index).handle = NONE;
+            self.end_here(index, Some(Error::new(ErrorKind::Cancelled, kind)));
+        }
+    }
+
+    /// A removed operation that had moved bytes leaves the stream at a position nobody knows.
+    fn note_broken(&mut self, index: u32) {
+        let header = self.slots.header(index);
+        let Some(transfer) = header.op.transfer() else { return };
+        let entry = self.handles.entry_mut(header.handle);
+        if transfer.receive {
+            entry.receive_broken |= header.moved > 0;
+        } else {
+            entry.send_broken |= (1..transfer.length).contains(&header.moved);
+        }
+    }
+
+    /// The connection that a removed accept made is closed.
+    fn close_accepted(&mut self, index: u32) {
+        if let Op::Accept { accepted: Some(entry) } = self.slots.header(index).op {
+            self.handles.make_stale(entry);
+            self.close_entry(entry);
+        }
+    }
+
+    /// The end of an operation, for its struct to make the callback's argument from.
+    pub(super) fn end(&mut self, index: u32) -> End {
+        let header = self.slots.header(index);
+        let mut end = End {
+            error: header.error,
+            moved: header.moved,
+            start: 0,
+            stream: None,
+            peer: None,
+            expirations: 0,
+        };
+        match header.op {
+            Op::Recv { start, .. } => end.start = start,
+            Op::Connect if header.error.is_none() => {
+                end.stream = Some(self.handles.id(header.handle, self.number.get()));
+            }
+            Op::Accept { accepted: Some(entry) } => {
+                end.stream = Some(self.handles.id(entry, self.number.get()));
+                end.peer = self.accepted_peer(index, entry);
+            }
+            Op::Timer(schedule) => end.expirations = schedule.expirations,
+            _ => {}
+        }
+        end
+    }
+
+    fn accepted_peer(&mut self, index: u32, entry: u32) -> Option<SocketAddr> {
+        let scratch = self.slots.header(index).scratch?;
+        // SAFETY: the slot's scratch block holds an `Address`, and the backend has let go of it.
+        let address = unsafe { scratch.cast::<Address>().as_ref() };
+        let descriptor = self.handles.entry(entry).descriptor;
+        address.get().or_else(|| self.backend.cold().peer_address(descriptor).ok())
+    }
+}
+
+/// Errors after which trying again is right. For an accept these are also the troubles of the connection that was
+/// waiting, not of the listener (accept(2), "Error handling").
+fn is_transient(kind: ErrorKind, accepting: bool) -> bool {
+    match kind {
+        ErrorKind::Interrupted | ErrorKind::WouldBlock => true,
+        ErrorKind::TooManyDescriptors
+        | ErrorKind::OutOfMemory
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::ConnectionReset
+        | ErrorKind::NetworkDown
+        | ErrorKind::NetworkUnreachable
+        | ErrorKind::HostUnreachable => accepting,
+        _ => false,
+    }
+}

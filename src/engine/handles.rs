@@ -1,0 +1,217 @@
+//! The handle table: what is open, and which operations wait there.
+//!
+//! Every operation on a handle is in one of its lists. On a stream the receive-like and the send-like ones form
+//! two queues of which only the head is with the backend; whatever has no order is in a third list.
+
+use super::slots::{NONE, Slots};
+use crate::backend::RawDescriptor;
+use crate::handle::{Id, LAST_GENERATION};
+
+/// The list of a handle that an operation belongs to.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Receive-like, in order.
+    Receive,
+    /// Send-like, in order.
+    Send,
+    /// In no order: accepts, connect, closing the receiving half.
+    Free,
+}
+
+impl Lane {
+    pub(crate) const ALL: [Lane; 3] = [Lane::Receive, Lane::Send, Lane::Free];
+
+    pub(crate) fn ordered(self) -> bool {
+        self != Lane::Free
+    }
+}
+
+/// A doubly linked list of slots, threaded through their headers.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct List {
+    pub(crate) head: u32,
+    pub(crate) tail: u32,
+}
+
+impl List {
+    const EMPTY: List = List { head: NONE, tail: NONE };
+
+    pub(crate) fn push(&mut self, slots: &mut Slots, index: u32) {
+        let tail = self.tail;
+        let header = slots.header_mut(index);
+        header.previous = tail;
+        header.next = NONE;
+        match tail {
+            NONE => self.head = index,
+            _ => slots.header_mut(tail).next = index,
+        }
+        self.tail = index;
+    }
+
+    pub(crate) fn unlink(&mut self, slots: &mut Slots, index: u32) {
+        let header = slots.header_mut(index);
+        let (previous, next) = (header.previous, header.next);
+        header.previous = NONE;
+        header.next = NONE;
+        match previous {
+            NONE => self.head = next,
+            _ => slots.header_mut(previous).next = next,
+        }
+        match next {
+            NONE => self.tail = previous,
+            _ => slots.header_mut(next).previous = previous,
+        }
+    }
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum EntryState {
+    Free,
+    /// A connect is making it; nobody has its name yet.
+    Connecting,
+    Open,
+    /// Stale to everybody; waiting for its last operation, then for the close itself.
+    Closing,
+}
+
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) generation: u64,
+    pub(crate) descriptor: RawDescriptor,
+    pub(crate) state: EntryState,
+    lists: [List; 3],
+    /// Operations in the lists.
+    pub(crate) operations: u32,
+    /// While `Closing`: the slot of the close.
+    pub(crate) closer: u32,
+    /// The close was given to the backend: the descriptor is no longer ours.
+    pub(crate) close_submitted: bool,
+    /// Closing waits for unsent data (SO_LINGER), so it must not run on the loop's thread.
+    pub(crate) lingers: bool,
+    /// A receive that had taken bytes was removed: every later one fails.
+    pub(crate) receive_broken: bool,
+    /// A send that had sent only part of its bytes was removed: every later one fails.
+    pub(crate) send_broken: bool,
+    /// The receiving half was shut down: every later receive is at the end of the stream.
+    pub(crate) receive_shut: bool,
+    /// Somebody is starting the operations of a lane; whoever comes by meanwhile leaves it to him.
+    pub(crate) beginning: [bool; 3],
+    next_free: u32,
+}
+
+impl Entry {
+    pub(crate) fn list(&self, lane: Lane) -> &List {
+        &self.lists[lane as usize]
+    }
+
+    pub(crate) fn link(&mut self, lane: Lane, slots: &mut Slots, index: u32) {
+        self.lists[lane as usize].push(slots, index);
+        self.operations += 1;
+    }
+
+    pub(crate) fn unlink(&mut self, lane: Lane, slots: &mut Slots, index: u32) {
+        self.lists[lane as usize].unlink(slots, index);
+        self.operations -= 1;
+    }
+
+    /// Whether operations of this lane are refused from now on because of a removed one.
+    pub(crate) fn broken(&self, lane: Lane) -> bool {
+        match lane {
+            Lane::Receive => self.receive_broken,
+            Lane::Send => self.send_broken,
+            Lane::Free => false,
+        }
+    }
+}
+
+pub(crate) struct Handles {
+    entries: Vec<Entry>,
+    free: u32,
+    first_generation: u64,
+    highest_generation: u64,
+}
+
+impl Handles {
+    pub(crate) fn new(floor: u64) -> Handles {
+        Handles {
+            entries: Vec::new(),
+            free: NONE,
+            first_generation: floor + 1,
+            highest_generation: floor + 1,
+        }
+    }
+
+    /// Takes ownership of a descriptor.
+    pub(crate) fn insert(&mut self, descriptor: RawDescriptor, state: EntryState) -> u32 {
+        let (index, generation) = match self.free {
+            NONE => (self.entries.len() as u32, self.first_generation),
+            index => {
+                self.free = self.entries[index as usize].next_free;
+                (index, self.entries[index as usize].generation)
+            }
+        };
+        let entry = Entry {
+            generation,
+            descriptor,
+            state,
+            lists: [List::EMPTY; 3],
+            operations: 0,
+            closer: NONE,
+            close_submitted: false,
+            lingers: false,
+            receive_broken: false,
+            send_broken: false,
+            receive_shut: false,
+            beginning: [false; 3],
+            next_free: NONE,
+        };
+        match self.entries.get_mut(index as usize) {
+            Some(place) => *place = entry,
+            None => self.entries.push(entry),
+        }
+        index
+    }
+
+    /// Makes every name of the entry stale; the entry itself stays.
+    pub(crate) fn make_stale(&mut self, index: u32) {
+        let entry = &mut self.entries[index as usize];
+        entry.generation += 1;
+        self.highest_generation = self.highest_generation.max(entry.generation);
+    }
+
+    /// Forgets an entry whose names are stale and whose descriptor is closed or somebody else's.
+    pub(crate) fn free(&mut self, index: u32) {
+        let entry = &mut self.entries[index as usize];
+        assert!(entry.operations == 0 && entry.state != EntryState::Free);
+        entry.state = EntryState::Free;
+        if entry.generation < LAST_GENERATION {
+            entry.next_free = self.free;
+            self.free = index;
+        }
+    }
+
+    pub(crate) fn find(&self, id: Id) -> Option<u32> {
+        let entry = self.entries.get(id.index() as usize)?;
+        (entry.generation == id.generation() && entry.state == EntryState::Open).then_some(id.index())
+    }
+
+    pub(crate) fn id(&self, index: u32, owner: u16) -> Id {
+        Id::new(index, owner, self.entries[index as usize].generation)
+    }
+
+    pub(crate) fn entry(&self, index: u32) -> &Entry {
+        &self.entries[index as usize]
+    }
+
+    pub(crate) fn entry_mut(&mut self, index: u32) -> &mut Entry {
+        &mut self.entries[index as usize]
+    }
+
+    pub(crate) fn all(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub(crate) fn highest_generation(&self) -> u64 {
+        self.highest_generation
+    }
+}

@@ -1,0 +1,129 @@
+//! The engine: everything between the typed front and the backends.
+//!
+//! `Core` is what a loop is behind its handle. Its `Engine` is borrowed only for short stretches that run no user
+//! code: no callback, no `Drop` of a buffer or closure, no `IoBuf` method. So user code may call the loop from
+//! anywhere.
+
+mod blocks;
+mod calls;
+mod cancel;
+pub(crate) mod erased;
+mod finish;
+pub(crate) mod handles;
+mod number;
+pub(crate) mod op;
+mod slots;
+mod start;
+mod teardown;
+mod tick;
+mod timers;
+pub(crate) mod vectored;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+
+use crate::backend::{AnyBackend, Completion, Outcome, Token};
+use crate::builder::Builder;
+use crate::handle::{Id, OpId};
+use crate::op::Kind;
+use crate::report::Report;
+use crate::{Error, ErrorKind, Instant};
+
+use blocks::Blocks;
+use handles::Handles;
+use number::LoopNumber;
+use slots::Slots;
+use timers::Timers;
+
+pub struct Core {
+    engine: RefCell<Engine>,
+    /// `tick` or one of its kin is on the stack.
+    ticking: Cell<bool>,
+    stop: Cell<bool>,
+    reason: String,
+}
+
+pub(crate) struct Engine {
+    slots: Slots,
+    blocks: Blocks,
+    handles: Handles,
+    timers: Timers,
+    backend: AnyBackend,
+    number: LoopNumber,
+    /// What has ended and is not dealt with yet, in the order in which callbacks will run.
+    completions: VecDeque<Completion>,
+    /// Operations that keep `run` going.
+    pending: usize,
+    /// Timers may not be set earlier than this: while a tick runs, its own start and a bit, so that what it
+    /// submits is due in a later one.
+    earliest: u64,
+    completion_budget: usize,
+    timer_budget: usize,
+}
+
+impl Core {
+    pub(crate) fn new(builder: &Builder) -> Result<Core, Error> {
+        let (backend, reason) = AnyBackend::new(builder)?;
+        let number = LoopNumber::take()?;
+        let engine = Engine {
+            slots: Slots::new(number.floor()),
+            blocks: Blocks::new(),
+            handles: Handles::new(number.floor()),
+            timers: Timers::new(),
+            backend,
+            number,
+            completions: VecDeque::new(),
+            pending: 0,
+            earliest: 0,
+            completion_budget: builder.completion_budget,
+            timer_budget: builder.timer_budget,
+        };
+        let (ticking, stop) = (Cell::new(false), Cell::new(false));
+        Ok(Core { engine: RefCell::new(engine), ticking, stop, reason })
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.engine.borrow().backend.now()
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop.set(true);
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.engine.borrow().slots.live()
+    }
+
+    pub(crate) fn report(&self) -> Report {
+        self.engine.borrow().backend.report(&self.reason)
+    }
+}
+
+impl Engine {
+    fn op_id(&self, index: u32) -> OpId {
+        OpId(Id::new(index, self.number.get(), self.slots.header(index).generation))
+    }
+
+    /// The slot of an operation that has not ended.
+    fn find_operation(&self, id: OpId) -> Option<u32> {
+        if id.0.owner() == self.number.get() { self.slots.find(id.0) } else { None }
+    }
+
+    /// The entry that a handle names.
+    fn find_handle(&self, id: Id, kind: Kind) -> Result<u32, Error> {
+        if id.owner() != self.number.get() {
+            return Err(Error::new(ErrorKind::WrongLoop, kind));
+        }
+        self.handles.find(id).ok_or(Error::new(ErrorKind::StaleHandle, kind))
+    }
+
+    fn token(&self, index: u32) -> Token {
+        Token { index, generation: self.slots.header(index).generation as u32 }
+    }
+
+    /// Lets the callback of an operation that ended here, in the engine, run when its turn comes.
+    fn announce(&mut self, index: u32) {
+        let token = self.token(index);
+        self.completions.push_back(Completion { token, outcome: Outcome::Settled });
+    }
+}

@@ -1,0 +1,194 @@
+//! What the engine knows of an operation: one variant a kind, no generics.
+//!
+//! A new variant is a compile error in every backend's `op.rs` and in the engine's `finish.rs`: the compiler is
+//! the checklist.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Core;
+use super::handles::Lane;
+use super::vectored::Pieces;
+use crate::buf::RawLent;
+use crate::handle::Id;
+use crate::op::{Half, Kind, Limit, Options};
+use crate::{Error, Instant, TcpOptions};
+
+/// An operation in its slot. Pointers point at the payload (which stays where it is until the backend lets go) or
+/// at blocks of the same slot.
+pub(crate) enum Op {
+    /// The accepted connection's place in the handle table, once there is one.
+    Accept {
+        accepted: Option<u32>,
+    },
+    Connect,
+    /// `exact`: ends only when all of `into` is filled.
+    Recv {
+        into: RawLent,
+        start: usize,
+        exact: bool,
+    },
+    /// As `Recv`, into several buffers.
+    RecvVectored {
+        pieces: Pieces,
+        exact: bool,
+    },
+    /// `all`: ends only when all is sent.
+    Send {
+        from: *const u8,
+        length: usize,
+        all: bool,
+    },
+    /// As `Send`, from several buffers.
+    SendVectored {
+        pieces: Pieces,
+        all: bool,
+    },
+    Shutdown(Half),
+    Close,
+    Timer(Schedule),
+    NextTick,
+}
+
+impl Op {
+    /// The list of its handle that it belongs to.
+    pub(crate) fn lane(&self) -> Lane {
+        match self {
+            Op::Recv { .. } | Op::RecvVectored { .. } => Lane::Receive,
+            Op::Send { .. } | Op::SendVectored { .. } => Lane::Send,
+            Op::Shutdown(Half::Write | Half::Both) => Lane::Send,
+            Op::Shutdown(Half::Read) => Lane::Free,
+            Op::Accept { .. } | Op::Connect | Op::Close | Op::Timer(_) | Op::NextTick => Lane::Free,
+        }
+    }
+
+    /// How many bytes it may move, and whether it is content with fewer; `None` if it moves none.
+    pub(crate) fn transfer(&self) -> Option<Transfer> {
+        match *self {
+            Op::Recv { into, exact, .. } => {
+                Some(Transfer { length: into.length, whole: exact, receive: true })
+            }
+            Op::RecvVectored { ref pieces, exact } => {
+                Some(Transfer { length: pieces.length(), whole: exact, receive: true })
+            }
+            Op::Send { length, all, .. } => Some(Transfer { length, whole: all, receive: false }),
+            Op::SendVectored { ref pieces, all } => {
+                Some(Transfer { length: pieces.length(), whole: all, receive: false })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What a byte-moving operation is to move.
+#[derive(Copy, Clone)]
+pub(crate) struct Transfer {
+    pub(crate) length: usize,
+    /// It ends only when all of it is moved.
+    pub(crate) whole: bool,
+    pub(crate) receive: bool,
+}
+
+/// When a timer fires, in nanoseconds on the loop's clock.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Schedule {
+    pub(crate) next: u64,
+    /// 0 for a timer that fires once.
+    pub(crate) period: u64,
+    /// The operation's own deadline, `u64::MAX` for none.
+    pub(crate) until: u64,
+    /// How many periods the item that is due stands for.
+    pub(crate) expirations: u64,
+}
+
+impl Schedule {
+    /// When the timer queue must look at it.
+    pub(crate) fn wake(&self) -> u64 {
+        self.next.min(self.until)
+    }
+}
+
+/// What an operation struct asks for.
+pub struct Request {
+    pub(crate) kind: Kind,
+    pub(crate) target: Target,
+    pub(crate) op: Op,
+    pub(crate) options: Options,
+    /// `exact`: how many bytes are wanted.
+    pub(crate) want: Option<usize>,
+    /// `append`: fill only what a buffer has beyond its length.
+    pub(crate) append: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// The loop alone.
+    Loop,
+    Handle(Id),
+    /// A connection to be made.
+    Peer {
+        to: SocketAddr,
+        from: Option<SocketAddr>,
+        options: TcpOptions,
+    },
+    /// The buffers are unfit for what is asked.
+    Nothing,
+    /// A point in time.
+    After(Duration),
+    At(Instant),
+}
+
+impl Request {
+    pub(crate) fn new(kind: Kind, target: Target, op: Op, options: Options) -> Request {
+        Request { kind, target, op, options, want: None, append: false }
+    }
+
+    /// The end of its time on the loop's clock, read by `now` only when it is needed.
+    pub(crate) fn limit(&self, now: impl FnOnce() -> Instant) -> Option<u64> {
+        match self.options.limit {
+            Limit::None => None,
+            Limit::Within(duration) => Some((now() + duration).nanos()),
+            Limit::At(at) => Some(at.nanos()),
+        }
+    }
+}
+
+/// How an operation ended, handed to its struct to make the callback's argument from.
+pub struct End {
+    pub(crate) error: Option<Error>,
+    pub(crate) moved: usize,
+    /// Where in the buffer the received bytes begin.
+    pub(crate) start: usize,
+    pub(crate) stream: Option<Id>,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) expirations: u64,
+}
+
+impl End {
+    pub(crate) fn result(&self) -> Result<(), Error> {
+        self.error.map_or(Ok(()), Err)
+    }
+
+    /// The stream that accept or connect made.
+    pub(crate) fn stream<H: crate::handle::sealed::Handle>(&self) -> Result<H, Error> {
+        self.result()?;
+        Ok(H::from_id(self.stream.expect("a connection that ended well has a handle")))
+    }
+}
+
+/// The hidden half of every operation struct.
+pub trait Describe: Sized + 'static {
+    /// What moves into the slot: the buffers.
+    type Parts: 'static;
+
+    /// For the setters that every operation has.
+    fn options_mut(&mut self) -> &mut Options;
+
+    /// Splits the struct into what moves into the slot and what is asked for.
+    fn describe(self) -> (Self::Parts, Request);
+
+    /// Asks the buffers, which lie where they stay, for their memory, and writes it into the request.
+    fn lend(parts: &mut Self::Parts, request: &mut Request, core: &Core) {
+        let _ = (parts, request, core);
+    }
+}

@@ -1,0 +1,221 @@
+//! From the request in a filled slot to the backend, or into the queue of its handle.
+
+use std::alloc::Layout;
+
+use super::Engine;
+use super::handles::{EntryState, Lane};
+use super::op::{Op, Request, Schedule, Target};
+use super::slots::{NONE, State};
+use super::timers::TimerKey;
+use crate::backend::{Address, Shot};
+use crate::handle::OpId;
+use crate::op::Half;
+use crate::{Error, ErrorKind};
+
+/// The scratch block: a socket address that the system reads or writes.
+pub(super) const SCRATCH: Layout = Layout::new::<Address>();
+
+impl Engine {
+    /// The second half of every submit: the payload lies in its slot, and its memory is in the request.
+    pub(super) fn start(&mut self, index: u32, request: Request) -> OpId {
+        let backend = &self.backend;
+        let limit = request.limit(|| backend.now());
+        let header = self.slots.header_mut(index);
+        header.state = State::Queued;
+        header.kind = request.kind;
+        header.op = request.op;
+        header.background = request.options.background;
+        if !request.options.background {
+            self.pending += 1;
+        }
+        if let Err(error) = self.aim(index, request.target, limit) {
+            self.settle(index, Some(error));
+            self.announce(index);
+        }
+        self.op_id(index)
+    }
+
+    /// Finds what the operation is about and sets it going there.
+    fn aim(&mut self, index: u32, target: Target, limit: Option<u64>) -> Result<(), Error> {
+        let kind = self.slots.header(index).kind;
+        match target {
+            Target::Loop => {
+                self.settle(index, None);
+                self.announce(index);
+                return Ok(());
+            }
+            Target::After(duration) => {
+                let at = self.backend.now() + duration;
+                self.schedule(index, at.nanos(), limit);
+                return Ok(());
+            }
+            Target::At(at) => {
+                self.schedule(index, at.nanos(), limit);
+                return Ok(());
+            }
+            Target::Handle(id) => {
+                let entry = self.find_handle(id, kind)?;
+                self.check_memory(index)?;
+                match self.slots.header(index).op {
+                    Op::Close => self.close_by(entry, index),
+                    _ => self.link(index, entry),
+                }
+            }
+            Target::Nothing => return Err(Error::new(ErrorKind::InvalidInput, kind)),
+            Target::Peer { to, from, options } => {
+                let socket = self.backend.cold().stream_socket(to, from, &options)?;
+                let entry = self.handles.insert(socket, EntryState::Connecting);
+                self.handles.entry_mut(entry).lingers = options.lingers();
+                self.attach_scratch(index, Address::of(to));
+                self.link(index, entry);
+            }
+        }
+        // A close that found nothing to wait for, a 0-byte send, may have ended already.
+        if let Some(limit) = limit
+            && self.slots.header(index).state != State::Done
+        {
+            self.set_timer(index, limit);
+        }
+        Ok(())
+    }
+
+    /// A receive into a buffer without capacity never reaches a backend.
+    fn check_memory(&self, index: u32) -> Result<(), Error> {
+        let header = self.slots.header(index);
+        match header.op.transfer() {
+            Some(transfer) if transfer.receive && !transfer.whole && transfer.length == 0 => {
+                Err(Error::new(ErrorKind::InvalidInput, header.kind))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts the operation in its handle's list, and starts it if it is its turn.
+    pub(super) fn link(&mut self, index: u32, entry: u32) {
+        let lane = self.slots.header(index).op.lane();
+        self.slots.header_mut(index).handle = entry;
+        let table_entry = self.handles.entry_mut(entry);
+        table_entry.link(lane, &mut self.slots, index);
+        if !lane.ordered() {
+            self.begin(index);
+        } else if table_entry.list(lane).head == index {
+            self.begin_next(entry, lane);
+        }
+    }
+
+    /// Starts the operation at the head of an ordered list, and those behind it for as long as they end at once.
+    pub(super) fn begin_next(&mut self, entry: u32, lane: Lane) {
+        // Ending one at once comes back here; a flag instead of a recursion as deep as the queue is long.
+        if std::mem::replace(&mut self.handles.entry_mut(entry).beginning[lane as usize], true) {
+            return;
+        }
+        loop {
+            let index = self.handles.entry(entry).list(lane).head;
+            if index == NONE || self.slots.header(index).state != State::Queued {
+                break;
+            }
+            self.begin(index);
+        }
+        self.handles.entry_mut(entry).beginning[lane as usize] = false;
+    }
+
+    /// Starts an operation whose turn it is: ends it here if nothing remains to be done, else gives it to the
+    /// backend.
+    fn begin(&mut self, index: u32) {
+        let header = self.slots.header(index);
+        let (kind, handle) = (header.kind, header.handle);
+        let entry = self.handles.entry(handle);
+        if entry.broken(header.op.lane()) {
+            return self.end_here(index, Some(Error::new(ErrorKind::Broken, kind)));
+        }
+        match (&header.op, header.op.transfer()) {
+            (&Op::Shutdown(half), _) => {
+                let result = self.backend.cold().shutdown(entry.descriptor, half);
+                if half != Half::Write && result.is_ok() {
+                    self.handles.entry_mut(handle).receive_shut = true;
+                }
+                self.end_here(index, result.err());
+            }
+            (_, Some(transfer)) if transfer.length == 0 => self.end_here(index, None),
+            (_, Some(transfer)) if transfer.receive && entry.receive_shut => {
+                let missing = transfer.whole.then(|| Error::new(ErrorKind::UnexpectedEof, kind));
+                self.end_here(index, missing);
+            }
+            (Op::Accept { .. }, _) => {
+                if self.slots.header(index).scratch.is_none() {
+                    self.attach_scratch(index, Address::empty());
+                }
+                self.shoot(index, false);
+            }
+            _ => self.shoot(index, false),
+        }
+    }
+
+    /// Ends an operation that is not with the backend; its callback runs in its turn.
+    pub(super) fn end_here(&mut self, index: u32, error: Option<Error>) {
+        self.settle(index, error);
+        self.announce(index);
+    }
+
+    /// Gives one shot to the backend.
+    pub(super) fn shoot(&mut self, index: u32, readiness_only: bool) {
+        let token = self.token(index);
+        let header = self.slots.header_mut(index);
+        debug_assert!(!header.engaged);
+        header.engaged = true;
+        if header.state == State::Queued {
+            header.state = State::InFlight;
+        }
+        let header = self.slots.header(index);
+        let entry = self.handles.entry(header.handle);
+        self.backend.submit(Shot {
+            token,
+            descriptor: entry.descriptor,
+            op: &header.op,
+            moved: header.moved,
+            address: header.scratch.map(|scratch| scratch.cast()),
+            readiness_only,
+            lingers: entry.lingers,
+        });
+    }
+
+    fn attach_scratch(&mut self, index: u32, address: Address) {
+        let scratch = self.blocks.allocate(SCRATCH);
+        // SAFETY: a block of the layout of an `Address`, just taken.
+        unsafe { scratch.cast::<Address>().write(address) };
+        self.slots.header_mut(index).scratch = Some(scratch);
+    }
+
+    /// Makes room for the address of the next connection.
+    pub(super) fn clear_scratch(&mut self, index: u32) {
+        if let Some(scratch) = self.slots.header(index).scratch {
+            // SAFETY: the slot's scratch block, which the backend has let go of.
+            unsafe { scratch.cast::<Address>().write(Address::empty()) };
+        }
+    }
+
+    /// Sets a timer operation going.
+    fn schedule(&mut self, index: u32, at: u64, limit: Option<u64>) {
+        let earliest = self.earliest;
+        let header = self.slots.header_mut(index);
+        header.state = State::InFlight;
+        let Op::Timer(schedule) = &mut header.op else { unreachable!("only timers aim at a point in time") };
+        *schedule = Schedule { next: at.max(earliest), until: limit.unwrap_or(u64::MAX), ..*schedule };
+        let wake = schedule.wake();
+        self.set_timer(index, wake);
+    }
+
+    /// Sets the slot's timer; never so early that it would fire in the tick that is running.
+    pub(super) fn set_timer(&mut self, index: u32, at: u64) {
+        let token = self.token(index);
+        let timer = self.timers.insert(at.max(self.earliest), token.pack());
+        self.slots.header_mut(index).timer = timer;
+    }
+
+    pub(super) fn clear_timer(&mut self, index: u32) {
+        let timer = std::mem::replace(&mut self.slots.header_mut(index).timer, TimerKey::NONE);
+        if timer != TimerKey::NONE {
+            self.timers.cancel(timer);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The end of a loop: no callback runs any more, no memory goes back while the system may touch it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
+
+use super::blocks::Blocks;
+use super::finish::Next;
+use super::handles::EntryState;
+use super::slots::{Slots, State};
+use super::{Core, Engine};
+use crate::handle::OpId;
+
+/// How long dropping a loop waits for the system to let go.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A panic of a `Drop` during the tear-down, kept until everything is down.
+type Panic = Option<Box<dyn std::any::Any + Send>>;
+
+impl Core {
+    /// Drops all callbacks unrun, waits a while for the system to let go of the buffers, and closes what is open.
+    pub(crate) fn tear_down(&self) {
+        let mut panic = None;
+        self.remove_everything(&mut panic);
+        let deadline = self.now() + PATIENCE;
+        while self.engine.borrow().engaged() && self.now() < deadline {
+            let left = deadline - self.now();
+            let waited = {
+                let mut engine = self.engine.borrow_mut();
+                let engine = &mut *engine;
+                engine.backend.wait(Some(left), &mut engine.completions)
+            };
+            self.dispose_of_completed(&mut panic);
+            if waited.is_err() {
+                break;
+            }
+        }
+        self.engine.borrow_mut().close_all();
+        if let Some(panic) = panic
+            && !std::thread::panicking()
+        {
+            resume_unwind(panic);
+        }
+    }
+
+    /// Drops every callback, and every buffer that the system doesn't have.
+    fn remove_everything(&self, panic: &mut Panic) {
+        let mut index = 0;
+        loop {
+            let next = self.engine.borrow().next_removable(index);
+            let Some(operation) = next else { return };
+            index = operation.0.index();
+            guarded(panic, || {
+                self.remove(operation);
+            });
+        }
+    }
+
+    fn dispose_of_completed(&self, panic: &mut Panic) {
+        loop {
+            let next = self.engine.borrow_mut().next_completion();
+            match next {
+                None => return,
+                Some(Next::Callback(index) | Next::Dispose(index)) => guarded(panic, || self.dispose(index)),
+                Some(Next::Nothing) => {}
+            }
+        }
+    }
+}
+
+/// Runs user code that may panic; keeps the first panic.
+fn guarded(panic: &mut Panic, action: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(action)) {
+        panic.get_or_insert(payload);
+    }
+}
+
+impl Engine {
+    /// Whether the backend still has a slot.
+    fn engaged(&self) -> bool {
+        (0..self.slots.capacity()).any(|index| self.slots.header(index).engaged)
+    }
+
+    /// The first operation from `index` on that can be removed.
+    fn next_removable(&self, index: u32) -> Option<OpId> {
+        let removable = |&index: &u32| {
+            !matches!(self.slots.header(index).state, State::Free | State::Placing | State::Orphaned)
+        };
+        (index..self.slots.capacity()).find(removable).map(|index| self.op_id(index))
+    }
+
+    /// Closes every descriptor that the backend wasn't told to close.
+    fn close_all(&mut self) {
+        for entry in self.handles.all() {
+            if entry.state != EntryState::Free && !entry.close_submitted {
+                // An error of close(2) can't be told to anybody any more.
+                let _ = self.backend.cold().detach(entry.descriptor).map(drop);
+            }
+        }
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        let engine = self.engine.get_mut();
+        let highest = engine.slots.highest_generation().max(engine.handles.highest_generation());
+        engine.number.give_back(highest);
+        if engine.engaged() {
+            // The system may still write there: leaked, never freed.
+            std::mem::forget(std::mem::replace(&mut engine.slots, Slots::new(0)));
+            std::mem::forget(std::mem::replace(&mut engine.blocks, Blocks::new()));
+        }
+    }
+}

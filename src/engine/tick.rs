@@ -1,0 +1,228 @@
+//! The tick: the only place where callbacks run.
+//!
+//! ```text
+//! completions that were there when it began → timers → submit and wait
+//! ```
+
+use std::time::Duration;
+
+use super::erased::Context;
+use super::finish::Next;
+use super::op::{End, Op};
+use super::slots::{Payload, State};
+use super::{Core, Engine};
+use crate::backend::Token;
+use crate::op::Kind;
+use crate::{Error, ErrorKind, Instant};
+
+/// Takes the mark that a tick is on the stack away, also when a callback panics.
+struct Ticking<'a>(&'a Core);
+
+impl Drop for Ticking<'_> {
+    fn drop(&mut self) {
+        self.0.ticking.set(false);
+        if let Ok(mut engine) = self.0.engine.try_borrow_mut() {
+            engine.earliest = 0;
+        }
+    }
+}
+
+impl Core {
+    fn begin_ticking(&self, kind: Kind) -> Result<Ticking<'_>, Error> {
+        if self.ticking.replace(true) {
+            return Err(Error::new(ErrorKind::Reentrant, kind));
+        }
+        Ok(Ticking(self))
+    }
+
+    /// One turn: runs what is ready, then waits for at most `limit`.
+    pub(crate) fn tick(&self, context: Context, limit: Option<Duration>) -> Result<(), Error> {
+        let _ticking = self.begin_ticking(Kind::Tick)?;
+        self.run_ready(context);
+        let stopped = self.stop.take();
+        let nothing_comes = limit.is_none() && self.in_flight() == 0;
+        self.wait(if stopped || nothing_comes { Some(Duration::ZERO) } else { limit })
+    }
+
+    /// Turns until nothing pending is left, `stop` was called, or `enough` says so.
+    pub(crate) fn run(&self, context: Context, mut enough: impl FnMut(Context) -> bool) -> Result<(), Error> {
+        let _ticking = self.begin_ticking(Kind::Tick)?;
+        loop {
+            self.run_ready(context);
+            let over = self.stop.take() || enough(context) || self.engine.borrow().pending == 0;
+            self.wait(over.then_some(Duration::ZERO))?;
+            if over {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Cancels everything and runs the callbacks until nothing is left or `limit` has passed; says how many
+    /// operations are left.
+    pub(crate) fn drain(&self, context: Context, limit: Duration) -> Result<usize, Error> {
+        let _ticking = self.begin_ticking(Kind::Drain)?;
+        let deadline = self.now() + limit;
+        loop {
+            self.engine.borrow_mut().cancel_everything();
+            self.run_ready(context);
+            let left = deadline - self.now();
+            let over = self.in_flight() == 0 || left.is_zero();
+            self.wait(Some(if over { Duration::ZERO } else { left }))?;
+            if over {
+                return Ok(self.in_flight());
+            }
+        }
+    }
+
+    /// Runs the callbacks of what has ended and of the timers that are due.
+    fn run_ready(&self, context: Context) {
+        let (start, present, timers) = {
+            let mut engine = self.engine.borrow_mut();
+            let start = engine.backend.now();
+            engine.earliest = start.nanos().saturating_add(1);
+            (start, engine.completions.len().min(engine.completion_budget), engine.timer_budget)
+        };
+        for _ in 0..present {
+            let next = self.engine.borrow_mut().next_completion();
+            self.carry_out(next.expect("completions are taken out here only"), context);
+        }
+        for _ in 0..timers {
+            let next = self.engine.borrow_mut().next_timer(start);
+            let Some(next) = next else { break };
+            self.carry_out(next, context);
+        }
+    }
+
+    fn carry_out(&self, next: Next, context: Context) {
+        match next {
+            Next::Callback(index) => self.complete(index, context),
+            Next::Dispose(index) => self.dispose(index),
+            Next::Nothing => {}
+        }
+    }
+
+    /// Hands over what was submitted and waits for a completion, the next timer, or `limit`.
+    fn wait(&self, limit: Option<Duration>) -> Result<(), Error> {
+        let mut engine = self.engine.borrow_mut();
+        let engine = &mut *engine;
+        let limit = if !engine.completions.is_empty() {
+            Some(Duration::ZERO)
+        } else if limit == Some(Duration::ZERO) {
+            limit
+        } else {
+            let timer = engine.timers.next_deadline();
+            let timer = timer.map(|at| Instant::from_nanos(at) - engine.backend.now());
+            [limit, timer].into_iter().flatten().min()
+        };
+        engine.backend.wait(limit, &mut engine.completions)
+    }
+
+    /// A repeating callback has returned: its time comes again, unless it was cancelled or removed meanwhile.
+    pub(super) fn after_item(&self, index: u32) {
+        let removed = self.engine.borrow_mut().rearm(index);
+        if removed {
+            self.dispose(index);
+        }
+    }
+
+    /// A repeating callback has panicked: it counts as ended.
+    pub(super) fn end_of_panicked(&self, index: u32) {
+        {
+            let mut engine = self.engine.borrow_mut();
+            let header = engine.slots.header_mut(index);
+            header.payload = Payload::Whole;
+            header.state = State::Orphaned;
+            if !header.background {
+                engine.pending -= 1;
+            }
+        }
+        self.dispose(index);
+    }
+}
+
+impl Engine {
+    /// The next timer that is due at `now`.
+    fn next_timer(&mut self, now: Instant) -> Option<Next> {
+        let (_, token) = self.timers.pop_due(now.nanos())?;
+        let (token, retry) = Token::unpack(token);
+        if !retry {
+            return Some(self.timer_due(token.index, now.nanos()));
+        }
+        if self.token(token.index) == token {
+            self.retry_due(token.index);
+        }
+        Some(Next::Nothing)
+    }
+
+    /// The item that a repeating operation has, if it isn't over; its slot is `Running` from here on.
+    pub(super) fn next_item(&mut self, index: u32) -> Option<End> {
+        if self.slots.header(index).state == State::Done {
+            return None;
+        }
+        self.slots.header_mut(index).state = State::Running;
+        Some(self.end(index))
+    }
+
+    /// Lets a repeating operation wait for its next item; true if it was removed meanwhile.
+    fn rearm(&mut self, index: u32) -> bool {
+        let header = self.slots.header_mut(index);
+        if header.payload == Payload::Parts {
+            // The callback was on the stack when it was removed; now it can go with the rest.
+            header.payload = Payload::Whole;
+            header.state = State::Orphaned;
+            if !header.background {
+                self.pending -= 1;
+            }
+            return true;
+        }
+        header.state = State::InFlight;
+        if let Some(error) = header.error {
+            self.end_here(index, Some(error));
+        } else if let Op::Timer(schedule) = header.op {
+            self.set_timer(index, schedule.wake());
+        }
+        false
+    }
+
+    /// Frees the slot of an operation whose callback is about to run, or leaves it to the backend.
+    pub(super) fn release_or_orphan(&mut self, index: u32) {
+        let header = self.slots.header_mut(index);
+        if !header.background {
+            self.pending -= 1;
+        }
+        if header.engaged {
+            header.state = State::Orphaned;
+        } else {
+            self.free_slot(index);
+        }
+    }
+
+    /// Cancels every operation but closes.
+    fn cancel_everything(&mut self) {
+        for index in 0..self.slots.capacity() {
+            let header = self.slots.header(index);
+            if header.state != State::Free && !matches!(header.op, Op::Close) {
+                self.cancel(index, ErrorKind::Cancelled);
+            }
+        }
+    }
+}
+
+impl Token {
+    /// As the timer queue keeps it; the high bit of the index marks a retry.
+    pub(super) fn pack(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    fn unpack(packed: u64) -> (Token, bool) {
+        let index = packed as u32;
+        let token = Token { index: index & !RETRY, generation: (packed >> 32) as u32 };
+        (token, index & RETRY != 0)
+    }
+
+    pub(super) fn retry(self) -> Token {
+        Token { index: self.index | RETRY, ..self }
+    }
+}
+
+const RETRY: u32 = 1 << 31;

@@ -1,0 +1,605 @@
+//! The front of the crate, to be read like a header file: what a loop can do, each a line or two over the engine.
+
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::backend::{OwnedDescriptor, RawDescriptor};
+use crate::buf::Buffers;
+use crate::engine::Core;
+use crate::engine::erased::{self, Context};
+use crate::handle::Handle;
+use crate::handle::sealed::Handle as _;
+use crate::op::{self, Accepted, Done, Event, Half};
+use crate::{
+    Builder, Error, Instant, IoBuf, IoBufMut, ListenOptions, ManyOperation, OpId, Operation, Report,
+    TcpListener, TcpOptions, TcpStream,
+};
+
+/// An event loop: submit operations, and their callbacks run in [`run`](EventLoop::run) or
+/// [`tick`](EventLoop::tick), on this thread.
+///
+/// All methods take `&self`, so callbacks, which are lent the loop, can do all that `main` can. `S` is the state
+/// that callbacks share: they are given `&mut S`, which `run_with` and `tick_with` lend them for that call; a
+/// program that needs none uses `S = ()` and `run`.
+///
+/// A callback never runs inside the call that submits its operation. Submitting never fails: whatever is wrong is
+/// told to the callback.
+///
+/// # Dropping
+/// Dropping the loop drops all callbacks unrun, closes what is open, and waits at most one second for the system to
+/// let go of buffers; what it still has then is leaked, never freed. A loop that is captured in one of its own
+/// callbacks (in an `Rc`, say) keeps itself alive: a leak. After fork(2) the child must not use the loop.
+///
+/// ```
+/// use nbio::{Done, EventLoop, TcpStream};
+/// struct Totals { received: usize }
+/// let io: EventLoop<Totals> = EventLoop::new()?;
+/// let listener = io.listen_tcp(([127, 0, 0, 1], 0))?;
+/// io.accept(listener, |_, io, accepted| {
+///     let stream = accepted.unwrap().stream;
+///     io.recv_exact(stream, [0; 5], 5, |totals, _, done| totals.received += done.bytes);
+/// });
+/// io.connect(io.local_address(listener)?, |_, io, connected| {
+///     io.send_all(connected.unwrap(), "hello", |_, _, _| ());
+/// });
+/// let mut totals = Totals { received: 0 };
+/// io.run_with(&mut totals)?;
+/// assert_eq!(totals.received, 5);
+/// # Ok::<(), nbio::Error>(())
+/// ```
+pub struct EventLoop<S = ()> {
+    core: Rc<Core>,
+    /// Invariant in `S`: the state that a tick lends is exactly what callbacks were submitted for.
+    state: PhantomData<fn(S) -> S>,
+}
+
+/// Making a loop, and asking about it.
+impl<S> EventLoop<S> {
+    /// A loop with the default settings, on the best backend that works here.
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn new() -> Result<EventLoop<S>, Error> {
+        Builder::new().build()
+    }
+
+    pub(crate) fn from_core(core: Core) -> EventLoop<S> {
+        EventLoop { core: Rc::new(core), state: PhantomData }
+    }
+
+    /// The time on the loop's clock, freshly read.
+    pub fn now(&self) -> Instant {
+        self.core.now()
+    }
+
+    /// How many operations have not ended, counting those that were removed but which the system still has.
+    pub fn in_flight(&self) -> usize {
+        self.core.in_flight()
+    }
+
+    /// Which backend the loop runs on and why, and how it does each operation.
+    pub fn report(&self) -> Report {
+        self.core.report()
+    }
+}
+
+/// Running without shared state.
+impl EventLoop<()> {
+    /// Runs until no operation is left but [`background`](Operation::background) ones, or until
+    /// [`stop`](EventLoop::stop).
+    ///
+    /// # Errors
+    /// [`Reentrant`](crate::ErrorKind::Reentrant) inside a callback of this loop; what the system says when waiting
+    /// fails for good. A panic of a callback comes out of this call; the loop can go on running afterwards.
+    ///
+    /// ```
+    /// let io = nbio::EventLoop::new()?;
+    /// io.next_tick(|_, _, _| println!("once round"));
+    /// io.run()?;
+    /// # Ok::<(), nbio::Error>(())
+    /// ```
+    pub fn run(&self) -> Result<(), Error> {
+        self.run_with(&mut ())
+    }
+
+    /// As [`run`](EventLoop::run), and stops when `enough` says so; it is asked in every tick, after the callbacks.
+    ///
+    /// # Errors
+    /// As [`run`](EventLoop::run).
+    ///
+    /// ```
+    /// use std::{cell::Cell, rc::Rc, time::Duration};
+    /// let io = nbio::EventLoop::new()?;
+    /// let (rung, bell) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));
+    /// # let bell = rung.clone();
+    /// io.timer(Duration::from_millis(1), move |_, _, _| bell.set(true));
+    /// io.run_until(|| rung.get())?;
+    /// # Ok::<(), nbio::Error>(())
+    /// ```
+    pub fn run_until(&self, mut enough: impl FnMut() -> bool) -> Result<(), Error> {
+        self.run_until_with(&mut (), |()| enough())
+    }
+
+    /// One turn: runs the callbacks of what has ended and of the timers that are due, hands over what was submitted,
+    /// and waits for at most `limit` until something ends, whose callback then runs in the *next* tick.
+    ///
+    /// `None` waits as long as it takes, or not at all if nothing is in flight; zero doesn't wait. A tick never runs
+    /// the callbacks of what is submitted in it.
+    ///
+    /// # Errors
+    /// As [`run`](EventLoop::run).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let io = nbio::EventLoop::new()?;
+    /// // A game's frame: never wait.
+    /// io.tick(Some(Duration::ZERO))?;
+    /// # Ok::<(), nbio::Error>(())
+    /// ```
+    pub fn tick(&self, limit: Option<Duration>) -> Result<(), Error> {
+        self.tick_with(&mut (), limit)
+    }
+
+    /// Cancels every operation, runs the callbacks, and goes on until nothing is left or `limit` has passed. Says how
+    /// many operations are left. What callbacks submit meanwhile is cancelled too; handles stay open.
+    ///
+    /// # Errors
+    /// As [`run`](EventLoop::run).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let io = nbio::EventLoop::new()?;
+    /// io.timer(Duration::from_secs(3600), |_, _, ended| assert!(ended.is_err()));
+    /// assert_eq!(io.drain(Duration::from_secs(1))?, 0);
+    /// # Ok::<(), nbio::Error>(())
+    /// ```
+    pub fn drain(&self, limit: Duration) -> Result<usize, Error> {
+        self.drain_with(&mut (), limit)
+    }
+}
+
+/// Running with shared state.
+impl<S> EventLoop<S> {
+    /// [`run`](EventLoop::run), lending `state` to the callbacks.
+    ///
+    /// # Errors
+    /// As [`run`](EventLoop::run).
+    pub fn run_with(&self, state: &mut S) -> Result<(), Error> {
+        self.core.run(Context::new(state, self), |_| false)
+    }
+
+    /// [`run_until`](EventLoop::run_until), lending `state` to the callbacks and to `enough`.
+    ///
+    /// # Errors
+    /// As [`run`](EventLoop::run).
+    ///
+    /// ```
+    /// let io = nbio::EventLoop::<u32>::new()?;
+    /// io.next_tick(|count, _, _| *count += 1);
+    /// let mut count = 0;
+    /// io.run_until_with(&mut count, |count| *count > 0)?;
+    /// # Ok::<(), nbio::Error>(())
+    /// ```
+    pub fn run_until_with(&self, state: &mut S, mut enough: impl FnMut(&mut S) -> bool) -> Result<(), Error> {
+        self.core.run(Context::new(state, self), |context| context.with_state(self, &mut enough))
+    }
+
+    /// [`tick`](EventLoop::tick), lending `state` to the callbacks.
+    ///
+    /// # Errors
+    /// As [`run`](EventLoop::run).
+    pub fn tick_with(&self, state: &mut S, limit: Option<Duration>) -> Result<(), Error> {
+        self.core.tick(Context::new(state, self), limit)
+    }
+
+    /// [`drain`](EventLoop::drain), lending `state` to the callbacks.
+    ///
+    /// # Errors
+    /// As [`run`](EventLoop::run).
+    pub fn drain_with(&self, state: &mut S, limit: Duration) -> Result<usize, Error> {
+        self.core.drain(Context::new(state, self), limit)
+    }
+
+    /// Lets the running `run` or `tick` return at the end of this tick; if none runs, the next one. Whatever waits
+    /// goes on when the loop runs again.
+    pub fn stop(&self) {
+        self.core.stop();
+    }
+}
+
+/// Operations: any of them, and ending them before their time.
+impl<S> EventLoop<S> {
+    /// Submits an operation that ends once; `callback` is given the shared state, this loop, and how it ended.
+    ///
+    /// It may be called from everywhere on this thread: from callbacks, and from the `Drop` of buffers and closures.
+    pub fn submit<O, F>(&self, operation: O, callback: F) -> OpId
+    where
+        O: Operation,
+        F: FnOnce(&mut S, &EventLoop<S>, O::Output) + 'static,
+    {
+        erased::submit(&self.core, operation, callback)
+    }
+
+    /// Submits an operation that brings any number of items and then ends; `callback` is given each, and the end.
+    /// A callback that panics is not called again; its operation is over.
+    pub fn submit_many<O, F>(&self, operation: O, callback: F) -> OpId
+    where
+        O: ManyOperation,
+        F: FnMut(&mut S, &EventLoop<S>, Event<O::Item>) + 'static,
+    {
+        erased::submit_many(&self.core, operation, callback)
+    }
+
+    /// Asks that an operation end. Its callback still runs, once: with what it did if that was all that was asked,
+    /// else with [`Cancelled`](crate::ErrorKind::Cancelled) and what it did so far. `false` if it has ended or is
+    /// another loop's.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let io = nbio::EventLoop::new()?;
+    /// let timer = io.timer(Duration::from_secs(3600), |_, _, ended| assert!(ended.is_err()));
+    /// assert!(io.cancel(timer));
+    /// io.run()?;
+    /// assert!(!io.cancel(timer));
+    /// # Ok::<(), nbio::Error>(())
+    /// ```
+    pub fn cancel(&self, operation: OpId) -> bool {
+        self.core.cancel(operation)
+    }
+
+    /// [`cancel`](EventLoop::cancel)s every operation on a handle; says how many.
+    ///
+    /// # Errors
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle), [`WrongLoop`](crate::ErrorKind::WrongLoop).
+    pub fn cancel_all<H: Handle>(&self, handle: H) -> Result<usize, Error> {
+        self.core.cancel_all(handle.id())
+    }
+
+    /// Ends an operation silently: its callback is dropped, now and unrun; its buffer is dropped when the system has
+    /// let go of it; a connection it would have brought is closed. `false` if it has ended or is another loop's.
+    ///
+    /// A receive removed after bytes had come, or a send removed after part of it had gone out, leaves the stream
+    /// [`Broken`](crate::ErrorKind::Broken) in that direction. Prefer [`cancel`](EventLoop::cancel) there.
+    pub fn remove(&self, operation: OpId) -> bool {
+        self.core.remove(operation)
+    }
+
+    /// Starts a timer's time anew: a [`Timer`](op::Timer) ends, and an [`Interval`](op::Interval) brings its next
+    /// item, when `duration` has passed from now; the interval's period stays. `false` if the operation has ended, is
+    /// another loop's or is no timer.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let io = nbio::EventLoop::new()?;
+    /// let start = io.now();
+    /// let idle = io.timer(Duration::from_millis(1), |_, _, _| ());
+    /// assert!(io.reset(idle, Duration::from_millis(5)));
+    /// io.run()?;
+    /// assert!(io.now() - start >= Duration::from_millis(5));
+    /// # Ok::<(), nbio::Error>(())
+    /// ```
+    pub fn reset(&self, timer: OpId, duration: Duration) -> bool {
+        self.core.reset(timer, duration)
+    }
+
+    /// Calls back in the next tick: [`op::NextTick`].
+    pub fn next_tick(
+        &self,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<(), Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::NextTick::new(), callback)
+    }
+
+    /// Calls back once, after `duration`: [`op::Timer`].
+    pub fn timer(
+        &self,
+        duration: Duration,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<(), Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::Timer::after(duration), callback)
+    }
+
+    /// Calls back every `period`: [`op::Interval`].
+    pub fn interval(
+        &self,
+        period: Duration,
+        callback: impl FnMut(&mut S, &EventLoop<S>, Event<u64>) + 'static,
+    ) -> OpId {
+        self.submit_many(op::Interval::every(period), callback)
+    }
+}
+
+/// Connections.
+impl<S> EventLoop<S> {
+    /// Listens on an address, with the default [`ListenOptions`]. Port 0 lets the system choose one; see
+    /// [`local_address`](EventLoop::local_address).
+    ///
+    /// # Errors
+    /// [`AddrInUse`](crate::ErrorKind::AddrInUse), [`AddrNotAvailable`](crate::ErrorKind::AddrNotAvailable),
+    /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) (a port below 1,024),
+    /// [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors),
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) (no IPv6 here); see bind(2), listen(2).
+    pub fn listen_tcp(&self, address: impl Into<SocketAddr>) -> Result<TcpListener, Error> {
+        self.listen_tcp_with(address, ListenOptions::default())
+    }
+
+    /// As [`listen_tcp`](EventLoop::listen_tcp), with options.
+    ///
+    /// # Errors
+    /// As there; and [`InvalidInput`](crate::ErrorKind::InvalidInput) for an option out of its range.
+    pub fn listen_tcp_with(
+        &self,
+        address: impl Into<SocketAddr>,
+        options: ListenOptions,
+    ) -> Result<TcpListener, Error> {
+        self.core.listen(address.into(), &options).map(TcpListener::from_id)
+    }
+
+    /// Waits for a connection: [`op::Accept`].
+    pub fn accept(
+        &self,
+        listener: TcpListener,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<Accepted, Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::Accept::new(listener), callback)
+    }
+
+    /// Connects to an address: [`op::Connect`].
+    pub fn connect(
+        &self,
+        to: impl Into<SocketAddr>,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<TcpStream, Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::Connect::new(to), callback)
+    }
+
+    /// Receives what comes next: [`op::Recv`].
+    pub fn recv<B: IoBufMut>(
+        &self,
+        stream: TcpStream,
+        buf: B,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Done<B>) + 'static,
+    ) -> OpId {
+        self.submit(op::Recv::new(stream, buf), callback)
+    }
+
+    /// Receives exactly `bytes` bytes: [`op::Recv::exact`].
+    pub fn recv_exact<B: IoBufMut>(
+        &self,
+        stream: TcpStream,
+        buf: B,
+        bytes: usize,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Done<B>) + 'static,
+    ) -> OpId {
+        self.submit(op::Recv::new(stream, buf).exact(bytes), callback)
+    }
+
+    /// Receives into several buffers: [`op::RecvVectored`].
+    pub fn recv_vectored<V: Buffers<Buf: IoBufMut>>(
+        &self,
+        stream: TcpStream,
+        bufs: V,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Done<V>) + 'static,
+    ) -> OpId {
+        self.submit(op::RecvVectored::new(stream, bufs), callback)
+    }
+
+    /// Sends some of a buffer: [`op::Send`].
+    pub fn send<B: IoBuf>(
+        &self,
+        stream: TcpStream,
+        buf: B,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Done<B>) + 'static,
+    ) -> OpId {
+        self.submit(op::Send::new(stream, buf), callback)
+    }
+
+    /// Sends the whole of a buffer: [`op::Send::all`].
+    pub fn send_all<B: IoBuf>(
+        &self,
+        stream: TcpStream,
+        buf: B,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Done<B>) + 'static,
+    ) -> OpId {
+        self.submit(op::Send::new(stream, buf).all(), callback)
+    }
+
+    /// Sends the whole of several buffers: [`op::SendVectored::all`].
+    pub fn send_vectored<V: Buffers>(
+        &self,
+        stream: TcpStream,
+        bufs: V,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Done<V>) + 'static,
+    ) -> OpId {
+        self.submit(op::SendVectored::new(stream, bufs).all(), callback)
+    }
+
+    /// Ends a half of a connection: [`op::Shutdown`].
+    pub fn shutdown(
+        &self,
+        stream: TcpStream,
+        half: Half,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<(), Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::Shutdown::new(stream, half), callback)
+    }
+
+    /// Closes a handle: it is stale at once, its operations are cancelled, and the descriptor is closed when the last
+    /// of them has ended. Unsent data is not flushed. A stale or foreign handle is left alone.
+    pub fn close<H: Handle>(&self, handle: H) {
+        self.core.close(handle.id());
+    }
+
+    /// As [`close`](EventLoop::close), and calls back when it is over: [`op::Close`].
+    pub fn close_then<H: Handle>(
+        &self,
+        handle: H,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<(), Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::Close::new(handle), callback)
+    }
+
+    /// Closes a stream without losing what was sent: the handle is stale at once and its receives are cancelled; then
+    /// come the queued sends, the end of the sending half, the peer's own end (what it still sends is thrown away),
+    /// and the close. `Ok` if all of it happened; after `limit` whatever is left is cut off and the result is
+    /// [`TimedOut`](crate::ErrorKind::TimedOut).
+    ///
+    /// # Errors
+    /// To the callback: [`TimedOut`](crate::ErrorKind::TimedOut),
+    /// [`ConnectionReset`](crate::ErrorKind::ConnectionReset), [`Cancelled`](crate::ErrorKind::Cancelled) (a queued
+    /// send was cut short), [`StaleHandle`](crate::ErrorKind::StaleHandle),
+    /// [`WrongLoop`](crate::ErrorKind::WrongLoop).
+    ///
+    /// ```
+    /// # use std::io::Read;
+    /// # use std::time::Duration;
+    /// let io = nbio::EventLoop::new()?;
+    /// # let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    /// # let mut peer = std::net::TcpStream::connect(server.local_addr().unwrap()).unwrap();
+    /// let stream = io.adopt::<nbio::TcpStream>(server.accept().unwrap().0)?;
+    /// io.send_all(stream, "goodbye", |_, _, _| ());
+    /// io.close_gracefully(stream, Duration::from_secs(5), |_, _, closed| assert!(closed.is_ok()));
+    /// # let peer = std::thread::spawn(move || { let mut s = String::new(); peer.read_to_string(&mut s).map(|_| s) });
+    /// io.run()?;
+    /// # assert_eq!(peer.join().unwrap().unwrap(), "goodbye");
+    /// # Ok::<(), nbio::Error>(())
+    /// ```
+    pub fn close_gracefully(
+        &self,
+        stream: TcpStream,
+        limit: Duration,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<(), Error>) + 'static,
+    ) {
+        let renamed = self.core.rename(stream.id()).map_or(stream, TcpStream::from_id);
+        op::close_gracefully(self, renamed, limit, callback);
+    }
+
+    /// Sets options of an open stream or listener.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a value out of its range (those before it are set),
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle), [`WrongLoop`](crate::ErrorKind::WrongLoop); setsockopt(2).
+    ///
+    /// ```
+    /// use nbio::TcpOptions;
+    /// let io = nbio::EventLoop::<()>::new()?;
+    /// let listener = io.listen_tcp(([127, 0, 0, 1], 0))?;
+    /// io.set_tcp_options(listener, TcpOptions::default().nodelay(true))?;
+    /// assert_eq!(io.tcp_options(listener)?.nodelay, Some(true));
+    /// # Ok::<(), nbio::Error>(())
+    /// ```
+    pub fn set_tcp_options<H: Handle>(&self, handle: H, options: TcpOptions) -> Result<(), Error> {
+        self.core.set_tcp_options(handle.id(), &options)
+    }
+
+    /// All options of an open stream or listener, as the system has them.
+    ///
+    /// # Errors
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle), [`WrongLoop`](crate::ErrorKind::WrongLoop); getsockopt(2).
+    pub fn tcp_options<H: Handle>(&self, handle: H) -> Result<TcpOptions, Error> {
+        self.core.tcp_options(handle.id())
+    }
+
+    /// The address at this end.
+    ///
+    /// # Errors
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle), [`WrongLoop`](crate::ErrorKind::WrongLoop); getsockname(2).
+    pub fn local_address<H: Handle>(&self, handle: H) -> Result<SocketAddr, Error> {
+        self.core.local_address(handle.id())
+    }
+
+    /// The address at the other end.
+    ///
+    /// # Errors
+    /// [`NotConnected`](crate::ErrorKind::NotConnected) after a reset, [`StaleHandle`](crate::ErrorKind::StaleHandle),
+    /// [`WrongLoop`](crate::ErrorKind::WrongLoop); getpeername(2).
+    pub fn peer_address(&self, stream: TcpStream) -> Result<SocketAddr, Error> {
+        self.core.peer_address(stream.id())
+    }
+}
+
+/// Descriptors in and out.
+impl<S> EventLoop<S> {
+    /// Makes a descriptor, or a type of std that owns one, a handle of this loop, which closes it from now on. It is
+    /// checked to be what the handle's type says: a listening or a connected TCP socket. Its blocking mode is left as
+    /// it is; both work.
+    ///
+    /// # Errors
+    /// [`Rejected`], which gives the descriptor back: [`InvalidInput`](crate::ErrorKind::InvalidInput) (connected,
+    /// listening or TCP it isn't), [`BadDescriptor`](crate::ErrorKind::BadDescriptor) (no socket).
+    ///
+    /// ```
+    /// let io = nbio::EventLoop::<()>::new()?;
+    /// let listener: nbio::TcpListener = io.adopt(std::net::TcpListener::bind("127.0.0.1:0").unwrap())?;
+    /// let back = std::net::TcpListener::from(io.release(listener)?);
+    /// # Ok::<(), nbio::Error>(())
+    /// ```
+    pub fn adopt<H: Handle>(&self, descriptor: impl Into<OwnedDescriptor>) -> Result<H, Rejected> {
+        let adopted = self.core.adopt(descriptor.into(), H::KIND);
+        adopted.map(H::from_id).map_err(|(error, descriptor)| Rejected { error, descriptor })
+    }
+
+    /// Gives the descriptor of a handle out of the loop; the handle is stale from now on.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::ErrorKind::Busy) while operations on it exist, removed ones that the system still has among
+    /// them; [`StaleHandle`](crate::ErrorKind::StaleHandle), [`WrongLoop`](crate::ErrorKind::WrongLoop).
+    pub fn release<H: Handle>(&self, handle: H) -> Result<OwnedDescriptor, Error> {
+        self.core.release(handle.id())
+    }
+
+    /// The number of a handle's descriptor, to look at: the loop goes on owning it.
+    ///
+    /// # Errors
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle), [`WrongLoop`](crate::ErrorKind::WrongLoop).
+    pub fn raw<H: Handle>(&self, handle: H) -> Result<RawDescriptor, Error> {
+        self.core.raw(handle.id())
+    }
+
+    /// A second descriptor of the same open thing (dup(2), close-on-exec).
+    ///
+    /// # Errors
+    /// [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors), [`StaleHandle`](crate::ErrorKind::StaleHandle),
+    /// [`WrongLoop`](crate::ErrorKind::WrongLoop).
+    pub fn duplicate<H: Handle>(&self, handle: H) -> Result<OwnedDescriptor, Error> {
+        self.core.duplicate(handle.id())
+    }
+}
+
+impl<S> Drop for EventLoop<S> {
+    fn drop(&mut self) {
+        self.core.tear_down();
+    }
+}
+
+impl<S> std::fmt::Debug for EventLoop<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventLoop").field("in_flight", &self.in_flight()).finish_non_exhaustive()
+    }
+}
+
+/// A descriptor that [`adopt`](EventLoop::adopt) refused, and why. It converts into the [`Error`] (which closes the
+/// descriptor).
+#[derive(Debug)]
+pub struct Rejected {
+    /// Why.
+    pub error: Error,
+    /// The descriptor, still open.
+    pub descriptor: OwnedDescriptor,
+}
+
+impl std::fmt::Display for Rejected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Rejected {}
+
+impl From<Rejected> for Error {
+    fn from(rejected: Rejected) -> Error {
+        rejected.error
+    }
+}

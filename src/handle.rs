@@ -1,0 +1,135 @@
+//! Handles: small copyable names of what is open on a loop, and of operations.
+
+use std::fmt;
+
+/// The name of one entry of one loop's table: where it is, whose it is, and its generation, so that a name that
+/// outlived its entry never reaches the next one at the same place.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Id {
+    index: u32,
+    generation_low: u32,
+    generation_high: u16,
+    owner: u16,
+}
+
+const _: () = assert!(size_of::<Id>() == 12 && size_of::<OpId>() == 12 && size_of::<TcpStream>() == 12);
+
+/// Generations have 48 bits; a place whose last generation was used is retired.
+pub(crate) const LAST_GENERATION: u64 = (1 << 48) - 1;
+
+impl Id {
+    pub(crate) fn new(index: u32, owner: u16, generation: u64) -> Id {
+        debug_assert!(generation <= LAST_GENERATION);
+        Id { index, owner, generation_low: generation as u32, generation_high: (generation >> 32) as u16 }
+    }
+
+    pub(crate) fn index(self) -> u32 {
+        self.index
+    }
+
+    pub(crate) fn owner(self) -> u16 {
+        self.owner
+    }
+
+    pub(crate) fn generation(self) -> u64 {
+        u64::from(self.generation_low) | u64::from(self.generation_high) << 32
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}@{}", self.index, self.generation(), self.owner)
+    }
+}
+
+/// The name of one submitted operation, for [`cancel`](crate::EventLoop::cancel),
+/// [`remove`](crate::EventLoop::remove) and [`reset`](crate::EventLoop::reset).
+///
+/// Twelve bytes and `Copy`. It may be kept for ever: once the operation has ended, or on another loop, the calls
+/// that take it answer `false`.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OpId(pub(crate) Id);
+
+impl fmt::Debug for OpId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OpId({:?})", self.0)
+    }
+}
+
+/// What a handle stands for; the engine checks adopted descriptors against it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum HandleKind {
+    /// A listening TCP socket.
+    TcpListener,
+    /// A TCP connection.
+    TcpStream,
+}
+
+/// A handle of any kind: the small copyable name of one open thing on one loop.
+///
+/// Twelve bytes, `Copy`, `Eq` and `Hash`, so it can be a map's key. Closing makes it stale at once; whatever is
+/// done with a stale handle ends with [`StaleHandle`](crate::ErrorKind::StaleHandle), with a handle of another
+/// loop [`WrongLoop`](crate::ErrorKind::WrongLoop), and never reaches another's connection. Dropping a handle
+/// does nothing.
+///
+/// The trait is sealed: its implementors are the handle types of this crate.
+pub trait Handle: Copy + Eq + std::hash::Hash + fmt::Debug + 'static + sealed::Handle {}
+
+pub(crate) mod sealed {
+    use super::{HandleKind, Id};
+
+    pub trait Handle: Sized {
+        const KIND: HandleKind;
+        fn id(self) -> Id;
+        fn from_id(id: Id) -> Self;
+    }
+}
+
+/// A listening TCP socket of a loop, made by [`listen_tcp`](crate::EventLoop::listen_tcp) or
+/// [`adopt`](crate::EventLoop::adopt). See [`Handle`].
+#[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TcpListener(Id);
+
+/// A TCP connection of a loop, made by accept, connect or [`adopt`](crate::EventLoop::adopt). See [`Handle`].
+#[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TcpStream(Id);
+
+impl Handle for TcpListener {}
+
+impl sealed::Handle for TcpListener {
+    const KIND: HandleKind = HandleKind::TcpListener;
+
+    fn id(self) -> Id {
+        self.0
+    }
+
+    fn from_id(id: Id) -> TcpListener {
+        TcpListener(id)
+    }
+}
+
+impl Handle for TcpStream {}
+
+impl sealed::Handle for TcpStream {
+    const KIND: HandleKind = HandleKind::TcpStream;
+
+    fn id(self) -> Id {
+        self.0
+    }
+
+    fn from_id(id: Id) -> TcpStream {
+        TcpStream(id)
+    }
+}
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TcpListener({:?})", self.0)
+    }
+}
+
+impl fmt::Debug for TcpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TcpStream({:?})", self.0)
+    }
+}

@@ -1,0 +1,271 @@
+//! The operations, one typed struct each.
+//!
+//! A struct describes an operation; nothing happens until it is given to
+//! [`EventLoop::submit`](crate::EventLoop::submit). Everyday ones have a short method on the loop:
+//! `io.recv(stream, buf, callback)` is `io.submit(op::Recv::new(stream, buf), callback)`.
+//! Write them with the module (`op::Send`), since a bare `Send` would shadow the marker trait.
+//!
+//! | operation | short method | ends with | native on io_uring as |
+//! |---|---|---|---|
+//! | [`Accept`] | [`accept`](crate::EventLoop::accept) | `Result<Accepted, Error>` | `ACCEPT` |
+//! | [`Connect`] | [`connect`](crate::EventLoop::connect) | `Result<TcpStream, Error>` | `CONNECT` |
+//! | [`Recv`] | [`recv`](crate::EventLoop::recv), [`recv_exact`](crate::EventLoop::recv_exact) | [`Done<B>`](Done) | `RECV` |
+//! | [`RecvVectored`] | [`recv_vectored`](crate::EventLoop::recv_vectored) | [`Done<V>`](Done) | `RECVMSG` |
+//! | [`Send`] | [`send`](crate::EventLoop::send), [`send_all`](crate::EventLoop::send_all) | [`Done<B>`](Done) | `SEND` |
+//! | [`SendVectored`] | [`send_vectored`](crate::EventLoop::send_vectored) | [`Done<V>`](Done) | `SENDMSG` |
+//! | [`Shutdown`] | [`shutdown`](crate::EventLoop::shutdown) | `Result<(), Error>` | shutdown(2), which never waits |
+//! | [`Close`] | [`close_then`](crate::EventLoop::close_then) | `Result<(), Error>` | `CLOSE` |
+//! | [`Timer`] | [`timer`](crate::EventLoop::timer) | `Result<(), Error>` | the engine's timer queue |
+//! | [`Interval`] | [`interval`](crate::EventLoop::interval) | [`Event<u64>`](Event) | the engine's timer queue |
+//! | [`NextTick`] | [`next_tick`](crate::EventLoop::next_tick) | `Result<(), Error>` | the engine |
+
+mod close;
+mod net;
+mod time;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::engine::op::{Describe, End};
+use crate::{Error, Instant, IoBuf, Slice};
+
+pub use close::Close;
+pub(crate) use close::close_gracefully;
+pub use net::{Accept, Accepted, Connect, Half, Recv, RecvVectored, Send, SendVectored, Shutdown};
+pub use time::{Interval, NextTick, Timer};
+
+/// Something that can be submitted and ends once.
+///
+/// Its methods set what every operation has. The trait is sealed: the implementors are the structs of
+/// [`op`](crate::op) that have an [`Output`](Operation::Output).
+///
+/// ```
+/// use std::time::Duration;
+/// use nbio::{ErrorKind, EventLoop, Operation, op};
+/// let io = EventLoop::new()?;
+/// let listener = io.listen_tcp(([127, 0, 0, 1], 0))?;
+/// let accept = op::Accept::new(listener).timeout(Duration::from_millis(1));
+/// io.submit(accept, |_, _, accepted| assert_eq!(accepted.unwrap_err().kind(), ErrorKind::TimedOut));
+/// io.run()?;
+/// # Ok::<(), nbio::Error>(())
+/// ```
+pub trait Operation: Describe {
+    /// What the callback is given.
+    type Output: 'static;
+
+    /// Makes it from what came back out of the slot.
+    #[doc(hidden)]
+    fn finish(parts: Self::Parts, end: End) -> Self::Output;
+
+    /// The operation must end within `duration`, counted from a clock read when it is submitted.
+    ///
+    /// It covers the whole operation, not each chunk, and the time spent waiting behind others on the same
+    /// stream. When it passes, the operation is cancelled and ends with
+    /// [`TimedOut`](crate::ErrorKind::TimedOut), unless it had done what was asked. An operation that lends
+    /// memory to the system calls back only when the system lets go of it.
+    fn timeout(mut self, duration: Duration) -> Self {
+        self.options_mut().limit = Limit::Within(duration);
+        self
+    }
+
+    /// As [`timeout`](Operation::timeout), with a point in time. One that has passed already lets the operation
+    /// begin and cancels it in the next tick.
+    fn deadline(mut self, at: Instant) -> Self {
+        self.options_mut().limit = Limit::At(at);
+        self
+    }
+
+    /// The operation doesn't keep [`run`](crate::EventLoop::run) going: `run` returns when only such ones
+    /// are left.
+    fn background(mut self) -> Self {
+        self.options_mut().background = true;
+        self
+    }
+}
+
+/// Something that can be submitted and brings any number of items before it ends once.
+///
+/// The trait is sealed. See [`EventLoop::submit_many`](crate::EventLoop::submit_many).
+pub trait ManyOperation: Describe {
+    /// What each [`Event::Item`] brings.
+    type Item: 'static;
+
+    /// Makes one from what the engine knows of it.
+    #[doc(hidden)]
+    fn item(end: &End) -> Self::Item;
+
+    /// As [`Operation::timeout`].
+    fn timeout(mut self, duration: Duration) -> Self {
+        self.options_mut().limit = Limit::Within(duration);
+        self
+    }
+
+    /// As [`Operation::deadline`].
+    fn deadline(mut self, at: Instant) -> Self {
+        self.options_mut().limit = Limit::At(at);
+        self
+    }
+
+    /// As [`Operation::background`].
+    fn background(mut self) -> Self {
+        self.options_mut().background = true;
+        self
+    }
+}
+
+/// What every operation has.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct Options {
+    pub(crate) limit: Limit,
+    pub(crate) background: bool,
+}
+
+/// When an operation must have ended.
+#[derive(Copy, Clone, Debug, Default)]
+pub(crate) enum Limit {
+    #[default]
+    None,
+    Within(Duration),
+    At(Instant),
+}
+
+/// The end of an operation that moves bytes.
+///
+/// `bytes` is always true, `result` says why it ended, and the buffer always comes back. `result` can be an
+/// error while `bytes` is not 0: a cancelled or timed-out operation keeps what it moved.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Done<B> {
+    /// How many bytes were moved.
+    pub bytes: usize,
+    /// The buffer. A growable one's length ends where the last received byte does; a fixed one is as long as
+    /// before.
+    pub buf: B,
+    /// Why it ended. A plain receive at the end of the stream is `Ok` with 0 bytes.
+    pub result: Result<(), Error>,
+    start: usize,
+}
+
+impl<B> Done<B> {
+    pub(crate) fn new(buf: B, start: usize, bytes: usize, result: Result<(), Error>) -> Done<B> {
+        Done { bytes, buf, result, start }
+    }
+}
+
+impl<B: IoBuf> Done<B> {
+    /// The bytes that were received or sent.
+    pub fn data(&self) -> &[u8] {
+        let bytes = self.buf.bytes();
+        let start = self.start.min(bytes.len());
+        &bytes[start..(start + self.bytes).min(bytes.len())]
+    }
+
+    /// The buffer cut down to the bytes that were received or sent, to send them on without a copy.
+    ///
+    /// ```
+    /// # use nbio::{Done, EventLoop, TcpStream};
+    /// fn echo(io: &EventLoop<()>, stream: TcpStream, done: Done<[u8; 512]>) {
+    ///     io.send_all(stream, done.filled(), move |_, io, sent| {
+    ///         io.recv(stream, sent.buf.into_inner(), move |_, io, done| echo(io, stream, done));
+    ///     });
+    /// }
+    /// ```
+    pub fn filled(self) -> Slice<B> {
+        self.buf.slice(self.start..self.start + self.bytes)
+    }
+}
+
+/// What the callback of a [`ManyOperation`] is given: any number of items, then exactly one end.
+#[derive(Debug)]
+pub enum Event<T> {
+    /// One more item.
+    Item(T),
+    /// The operation is over; the callback is dropped after this.
+    End(Result<(), Error>),
+}
+
+/// The kinds of operations and of calls that can fail; [`Error::operation`] names one.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Making a loop.
+    Build,
+    /// `tick`, `run` and their twins.
+    Tick,
+    /// `drain`.
+    Drain,
+    /// `listen_tcp`.
+    Listen,
+    /// [`Accept`].
+    Accept,
+    /// [`Connect`].
+    Connect,
+    /// [`Recv`].
+    Recv,
+    /// [`RecvVectored`].
+    RecvVectored,
+    /// [`Send`].
+    Send,
+    /// [`SendVectored`].
+    SendVectored,
+    /// [`Shutdown`].
+    Shutdown,
+    /// [`Close`].
+    Close,
+    /// `close_gracefully`.
+    CloseGracefully,
+    /// [`Timer`].
+    Timer,
+    /// [`Interval`].
+    Interval,
+    /// [`NextTick`].
+    NextTick,
+    /// `local_address`.
+    LocalAddress,
+    /// `peer_address`.
+    PeerAddress,
+    /// `set_tcp_options`.
+    SetOptions,
+    /// `tcp_options`.
+    GetOptions,
+    /// `adopt`.
+    Adopt,
+    /// `release`.
+    Release,
+    /// `raw`.
+    Raw,
+    /// `duplicate`.
+    Duplicate,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Build => "event loop",
+            Kind::Tick => "tick",
+            Kind::Drain => "drain",
+            Kind::Listen => "listen",
+            Kind::Accept => "accept",
+            Kind::Connect => "connect",
+            Kind::Recv => "recv",
+            Kind::RecvVectored => "recv_vectored",
+            Kind::Send => "send",
+            Kind::SendVectored => "send_vectored",
+            Kind::Shutdown => "shutdown",
+            Kind::Close => "close",
+            Kind::CloseGracefully => "close_gracefully",
+            Kind::Timer => "timer",
+            Kind::Interval => "interval",
+            Kind::NextTick => "next_tick",
+            Kind::LocalAddress => "local_address",
+            Kind::PeerAddress => "peer_address",
+            Kind::SetOptions => "set_tcp_options",
+            Kind::GetOptions => "tcp_options",
+            Kind::Adopt => "adopt",
+            Kind::Release => "release",
+            Kind::Raw => "raw",
+            Kind::Duplicate => "duplicate",
+        })
+    }
+}
