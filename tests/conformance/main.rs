@@ -1,0 +1,52 @@
+//! One suite for every backend: each case is written against "a loop" and run on each subject.
+//!
+//! A case proves a guarantee (the numbers are those of the crate's front page) or a piece of documented behaviour,
+//! and its name says which. Cases don't skip themselves: the one table in `skips.rs` does.
+//! `NBIO_LONG=1` runs the long forms.
+
+mod skips;
+mod smoke;
+mod support;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use support::{Case, Subject, run_watched};
+
+/// The rooms of the suite.
+const ROOMS: &[(&str, &[Case])] = &[("smoke", smoke::CASES)];
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // Two cores; and a case that floods a loop shouldn't starve another's clock.
+    arguments.test_threads = arguments.test_threads.or(Some(2));
+    let mut trials = Vec::new();
+    let mut skipped = 0;
+    for subject in Subject::all() {
+        for (room, cases) in ROOMS {
+            for case in *cases {
+                let name = format!("{room}::{}", case.name);
+                let label = format!("{}::{name}", subject.name);
+                match skips::reason(&name, subject.name) {
+                    Some(reason) => {
+                        skipped += 1;
+                        eprintln!("skipped {label}: {reason}");
+                    }
+                    None => trials.push(trial(label, subject, case)),
+                }
+            }
+        }
+    }
+    let known = |name: &str| {
+        ROOMS.iter().any(|(room, cases)| cases.iter().any(|case| name == format!("{room}::{}", case.name)))
+    };
+    for (case, subject, _) in skips::SKIPS {
+        let stale = !known(case) || !Subject::all().iter().any(|known| known.name == *subject);
+        assert!(!stale, "skips.rs names {case} on {subject}, which doesn't exist");
+    }
+    eprintln!("conformance: {} cases to run, {skipped} skipped by the table", trials.len());
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn trial(label: String, subject: Subject, case: &'static Case) -> Trial {
+    let name = label.clone();
+    Trial::test(label, move || run_watched(&name, || (case.run)(&subject)).map_err(Failed::from))
+}
