@@ -14,7 +14,6 @@ use std::time::Duration;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, squeue};
 use rustix::io::Errno;
-use rustix::time::{ClockId, clock_gettime};
 
 use super::{Backend, Completion, Description, Outcome, RawDescriptor, Shot, Token, unix};
 use crate::handle::HandleKind;
@@ -172,8 +171,7 @@ impl Backend for Uring {
 
     #[inline]
     fn now(&self) -> Instant {
-        let time = clock_gettime(ClockId::Monotonic);
-        Instant::from_nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+        Instant::system()
     }
 
     fn listen(&mut self, address: SocketAddr, options: &ListenOptions) -> Result<RawDescriptor, Error> {
