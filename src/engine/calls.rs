@@ -1,10 +1,11 @@
 //! What answers at once: listening, addresses, options, and descriptors in and out of the handle table.
 
 use std::net::SocketAddr;
+use std::ptr::NonNull;
 
 use super::handles::EntryState;
 use super::{Core, Engine};
-use crate::backend::{OwnedDescriptor, RawDescriptor};
+use crate::backend::{Address, OwnedDescriptor, RawDescriptor};
 use crate::handle::{HandleKind, Id};
 use crate::op::Kind;
 use crate::{Error, ErrorKind, Linger, ListenOptions, TcpOptions};
@@ -14,6 +15,20 @@ impl Core {
         let mut engine = self.engine.borrow_mut();
         let descriptor = engine.backend.cold().listen(address, options)?;
         Ok(engine.insert(descriptor, options.tcp.lingers()))
+    }
+
+    /// A socket to connect with, in the table without a name, and the scratch block with the address.
+    pub(crate) fn new_connection(
+        &self,
+        to: SocketAddr,
+        from: Option<SocketAddr>,
+        options: &TcpOptions,
+    ) -> Result<(u32, NonNull<u8>), Error> {
+        let mut engine = self.engine.borrow_mut();
+        let socket = engine.backend.cold().stream_socket(to, from, options)?;
+        let entry = engine.handles.insert(socket, EntryState::Connecting);
+        engine.handles.entry_mut(entry).lingers = options.lingers();
+        Ok((entry, engine.scratch(Address::of(to))))
     }
 
     pub(crate) fn local_address(&self, handle: Id) -> Result<SocketAddr, Error> {

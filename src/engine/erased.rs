@@ -19,9 +19,9 @@ pub(crate) struct Vtable {
     /// Runs the callback. Of a repeating one this is one event.
     ///
     /// # Safety
-    /// The slot holds a whole payload of this vtable's types; the context is that of the running tick, whose
+    /// The slot's place holds a whole payload of this vtable's types; the context is that of the running tick, whose
     /// state has the type the callback was submitted with.
-    complete: unsafe fn(&Core, u32, Context),
+    complete: unsafe fn(&Core, u32, NonNull<u8>, Context),
     /// Drops the callback in place.
     ///
     /// # Safety
@@ -76,7 +76,7 @@ where
     place::<O, F>(core, operation, callback, const { &vtable::<O::Parts, F>(complete_many::<S, O, F>) })
 }
 
-const fn vtable<P, F>(complete: unsafe fn(&Core, u32, Context)) -> Vtable {
+const fn vtable<P, F>(complete: unsafe fn(&Core, u32, NonNull<u8>, Context)) -> Vtable {
     Vtable {
         complete,
         drop_callback: drop_callback::<P, F>,
@@ -93,7 +93,6 @@ fn place<O: Describe, F>(core: &Core, operation: O, callback: F, vtable: &'stati
     unsafe {
         payload.write(Payload { parts: ManuallyDrop::new(parts), callback: ManuallyDrop::new(callback) });
     }
-    core.engine.borrow_mut().slots.header_mut(index).payload = Holds::Whole;
     // If the buffer panics when asked for its memory, nothing was submitted.
     let undo = OnUnwind(|| core.dispose(index));
     // SAFETY: just written, and until `start` nobody but us knows the slot, so this is the only reference; it ends
@@ -116,15 +115,14 @@ impl<F: FnMut()> Drop for OnUnwind<F> {
 ///
 /// # Safety
 /// As there.
-unsafe fn complete_once<S, O, F>(core: &Core, index: u32, context: Context)
+unsafe fn complete_once<S, O, F>(core: &Core, index: u32, place: NonNull<u8>, context: Context)
 where
     O: Operation,
     F: FnOnce(&mut S, &EventLoop<S>, O::Output),
 {
-    let payload = core.engine.borrow().slots.header(index).place.cast::<Payload<O::Parts, F>>();
     // SAFETY: the caller vouches for the payload, which the backend has let go of; `take` forgets it, so it is
     // read once.
-    let Payload { parts, callback } = unsafe { payload.read() };
+    let Payload { parts, callback } = unsafe { place.cast::<Payload<O::Parts, F>>().read() };
     let end = core.engine.borrow_mut().take(index);
     let output = O::finish(ManuallyDrop::into_inner(parts), end);
     // SAFETY: the caller vouches for the types; the tick lends both to one callback at a time, and no other
@@ -139,12 +137,12 @@ where
 ///
 /// # Safety
 /// As there.
-unsafe fn complete_many<S, O, F>(core: &Core, index: u32, context: Context)
+unsafe fn complete_many<S, O, F>(core: &Core, index: u32, place: NonNull<u8>, context: Context)
 where
     O: ManyOperation,
     F: FnMut(&mut S, &EventLoop<S>, Event<O::Item>),
 {
-    let mut payload = core.engine.borrow().slots.header(index).place.cast::<Payload<O::Parts, F>>();
+    let mut payload = place.cast::<Payload<O::Parts, F>>();
     // SAFETY: as in `complete_once`.
     let (state, io) =
         unsafe { (context.state.cast::<S>().as_mut(), context.io.cast::<EventLoop<S>>().as_ref()) };
@@ -187,12 +185,15 @@ unsafe fn drop_parts<P, F>(payload: NonNull<u8>) {
 impl Core {
     /// Runs the callback of an operation that has ended, or of an item that has come.
     pub(crate) fn complete(&self, index: u32, context: Context) {
-        let vtable = self.engine.borrow().slots.header(index).vtable;
-        let vtable = vtable.expect("an operation with a callback has a vtable");
+        let (vtable, place) = {
+            let engine = self.engine.borrow();
+            let header = engine.slots.header(index);
+            (header.vtable.expect("an operation with a callback has a vtable"), header.place)
+        };
         // SAFETY: the slot's payload is whole (`finish.rs` asks for a callback only then) and was placed with this
         // vtable. The context is this tick's, made from an `EventLoop<S>` that owns this core and is invariant in
         // S, as was the submit that placed the callback: the state types are the same.
-        unsafe { (vtable.complete)(self, index, context) }
+        unsafe { (vtable.complete)(self, index, place, context) }
     }
 
     /// Drops the callback, if it is still there, and keeps the buffers.
@@ -238,7 +239,7 @@ impl Core {
 }
 
 impl Engine {
-    /// A slot, and in it or in a block the place for a payload.
+    /// A slot, and in it or in a block the place for a payload, which the caller must write before anything else.
     fn allocate(&mut self, vtable: &'static Vtable) -> (u32, NonNull<u8>) {
         let index = self.slots.allocate();
         if !fits_inline(vtable.layout) {
@@ -247,6 +248,7 @@ impl Engine {
         }
         let header = self.slots.header_mut(index);
         header.vtable = Some(vtable);
+        header.payload = Holds::Whole;
         (index, header.place)
     }
 

@@ -4,6 +4,7 @@
 //! the checklist.
 
 use std::net::SocketAddr;
+use std::ptr::NonNull;
 use std::time::Duration;
 
 use super::Core;
@@ -12,7 +13,7 @@ use super::vectored::Pieces;
 use crate::buf::RawLent;
 use crate::handle::Id;
 use crate::op::{Half, Kind, Limit, Options};
-use crate::{Error, Instant, TcpOptions};
+use crate::{Error, Instant};
 
 /// An operation in its slot. Pointers point at the payload (which stays where it is until the backend lets go) or
 /// at blocks of the same slot.
@@ -125,12 +126,8 @@ pub(crate) enum Target {
     /// The loop alone.
     Loop,
     Handle(Id),
-    /// A connection to be made.
-    Peer {
-        to: SocketAddr,
-        from: Option<SocketAddr>,
-        options: TcpOptions,
-    },
+    /// A connection to be made: its place in the handle table and the scratch block with the address.
+    Connection(Result<(u32, NonNull<u8>), Error>),
     /// The buffers are unfit for what is asked.
     Nothing,
     /// A point in time.

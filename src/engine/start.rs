@@ -1,9 +1,10 @@
 //! From the request in a filled slot to the backend, or into the queue of its handle.
 
 use std::alloc::Layout;
+use std::ptr::NonNull;
 
 use super::Engine;
-use super::handles::{EntryState, Lane};
+use super::handles::Lane;
 use super::op::{Op, Request, Schedule, Target};
 use super::slots::{NONE, State};
 use super::timers::TimerKey;
@@ -62,11 +63,9 @@ impl Engine {
                 }
             }
             Target::Nothing => return Err(Error::new(ErrorKind::InvalidInput, kind)),
-            Target::Peer { to, from, options } => {
-                let socket = self.backend.cold().stream_socket(to, from, &options)?;
-                let entry = self.handles.insert(socket, EntryState::Connecting);
-                self.handles.entry_mut(entry).lingers = options.lingers();
-                self.attach_scratch(index, Address::of(to));
+            Target::Connection(connection) => {
+                let (entry, scratch) = connection?;
+                self.slots.header_mut(index).scratch = Some(scratch);
                 self.link(index, entry);
             }
         }
@@ -142,9 +141,8 @@ impl Engine {
                 self.end_here(index, missing);
             }
             (Op::Accept { .. }, _) => {
-                if self.slots.header(index).scratch.is_none() {
-                    self.attach_scratch(index, Address::empty());
-                }
+                let scratch = self.scratch(Address::empty());
+                self.slots.header_mut(index).scratch = Some(scratch);
                 self.shoot(index, false);
             }
             _ => self.shoot(index, false),
@@ -179,11 +177,12 @@ impl Engine {
         });
     }
 
-    fn attach_scratch(&mut self, index: u32, address: Address) {
+    /// A scratch block with an address in it.
+    pub(super) fn scratch(&mut self, address: Address) -> NonNull<u8> {
         let scratch = self.blocks.allocate(SCRATCH);
         // SAFETY: a block of the layout of an `Address`, just taken.
         unsafe { scratch.cast::<Address>().write(address) };
-        self.slots.header_mut(index).scratch = Some(scratch);
+        scratch
     }
 
     /// Makes room for the address of the next connection.

@@ -128,23 +128,34 @@ impl Connect {
     }
 }
 
+/// Where to, where from, and how: what a socket is made from when the connect is submitted.
+pub struct Route {
+    to: SocketAddr,
+    from: Option<SocketAddr>,
+    tcp: TcpOptions,
+}
+
 impl Describe for Connect {
-    type Parts = ();
+    type Parts = Route;
 
     fn options_mut(&mut self) -> &mut Options {
         &mut self.options
     }
 
-    fn describe(self) -> ((), Request) {
-        let target = Target::Peer { to: self.to, from: self.from, options: self.tcp };
-        ((), Request::new(Kind::Connect, target, Op::Connect, self.options))
+    fn describe(self) -> (Route, Request) {
+        let request = Request::new(Kind::Connect, Target::Nothing, Op::Connect, self.options);
+        (Route { to: self.to, from: self.from, tcp: self.tcp }, request)
+    }
+
+    fn lend(route: &mut Route, request: &mut Request, core: &Core) {
+        request.target = Target::Connection(core.new_connection(route.to, route.from, &route.tcp));
     }
 }
 
 impl Operation for Connect {
     type Output = Result<TcpStream, Error>;
 
-    fn finish((): (), end: End) -> Result<TcpStream, Error> {
+    fn finish(_: Route, end: End) -> Result<TcpStream, Error> {
         end.stream()
     }
 }
