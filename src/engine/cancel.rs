@@ -23,7 +23,7 @@ impl Core {
 
     pub(crate) fn cancel_all(&self, handle: Id) -> Result<usize, Error> {
         let mut engine = self.engine.borrow_mut();
-        let entry = engine.find_handle(handle, Kind::Close)?;
+        let entry = engine.find_handle(handle, Kind::CancelAll)?;
         Ok(engine.cancel_entry(entry, &Lane::ALL))
     }
 
@@ -58,7 +58,6 @@ impl Core {
     pub(crate) fn close(&self, handle: Id) {
         let mut engine = self.engine.borrow_mut();
         if let Ok(entry) = engine.find_handle(handle, Kind::Close) {
-            engine.handles.make_stale(entry);
             engine.close_entry(entry);
         }
     }
@@ -248,7 +247,7 @@ impl Engine {
         self.close_if_idle(entry);
     }
 
-    /// Closes an entry for nobody in particular. Its names must be stale.
+    /// Closes an entry for nobody in particular.
     pub(super) fn close_entry(&mut self, entry: u32) {
         let closer = self.slots.allocate();
         let header = self.slots.header_mut(closer);

@@ -264,7 +264,6 @@ impl Engine {
     /// The connection that a removed accept made is closed.
     fn close_accepted(&mut self, index: u32) {
         if let Op::Accept { accepted: Some(entry) } = self.slots.header(index).op {
-            self.handles.make_stale(entry);
             self.close_entry(entry);
         }
     }

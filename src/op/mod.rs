@@ -195,6 +195,8 @@ pub enum Kind {
     Tick,
     /// `drain`.
     Drain,
+    /// `cancel_all`.
+    CancelAll,
     /// `listen_tcp`.
     Listen,
     /// [`Accept`].
@@ -245,6 +247,7 @@ impl fmt::Display for Kind {
             Kind::Build => "event loop",
             Kind::Tick => "tick",
             Kind::Drain => "drain",
+            Kind::CancelAll => "cancel_all",
             Kind::Listen => "listen",
             Kind::Accept => "accept",
             Kind::Connect => "connect",

@@ -34,6 +34,9 @@ pub(crate) struct Uring {
 /// `user_data` of entries whose completion nobody wants to see.
 const SILENT: u64 = u64::MAX;
 
+/// A longer wait ends early, which nobody will see; the kernel refuses seconds that don't fit its counter.
+const LONGEST_WAIT: Duration = Duration::from_secs(1 << 31);
+
 /// Marks the `user_data` of a wait for readiness; the index has 31 bits.
 const READINESS: u64 = 1 << 31;
 
@@ -100,7 +103,7 @@ impl Uring {
         if submit == 0 && !block && !ask {
             return Ok(());
         }
-        let timespec = limit.filter(|_| block).map(Timespec::from);
+        let timespec = limit.filter(|_| block).map(|limit| Timespec::from(limit.min(LONGEST_WAIT)));
         let arguments = match &timespec {
             Some(timespec) => SubmitArgs::new().timespec(timespec),
             None => SubmitArgs::new(),
