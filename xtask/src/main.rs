@@ -1,2 +1,60 @@
-//! Development tasks.
-fn main() {}
+//! Development tasks: `cargo xtask mutate`, `cargo xtask lint-tree`.
+
+mod lint_tree;
+mod mutate;
+mod scratch;
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use lexopt::prelude::*;
+
+const USAGE: &str = "\
+usage: cargo xtask mutate [--list] [NAME…]   break a copy of the crate on purpose; the tests must notice
+       cargo xtask lint-tree                 check what rustc and clippy don't";
+
+/// Why a task failed, for people.
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether the task found everything in order.
+fn run() -> Result<bool, Failure> {
+    let mut arguments = lexopt::Parser::from_env();
+    let mut words = Vec::new();
+    let mut list = false;
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Value(word) => words.push(word.string()?),
+            Long("list") => list = true,
+            Short('h') | Long("help") => {
+                println!("{USAGE}");
+                return Ok(true);
+            }
+            _ => return Err(argument.unexpected().into()),
+        }
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["mutate"] if list => mutate::list(&root()),
+        ["mutate", names @ ..] => mutate::run(&root(), names),
+        ["lint-tree"] => lint_tree::run(&root()),
+        _ => Err(USAGE.into()),
+    }
+}
+
+/// The repository.
+fn root() -> PathBuf {
+    let member = Path::new(env!("CARGO_MANIFEST_DIR"));
+    member.parent().expect("xtask is a directory of the repository").to_owned()
+}
