@@ -1,4 +1,4 @@
-//! A TCP echo server: `cargo run --release --example echo [ADDRESS]`, 127.0.0.1:8080 unless told otherwise.
+//! A TCP echo server: `cargo run --example echo [ADDRESS]`, 127.0.0.1:8080 unless told otherwise.
 
 use std::net::SocketAddr;
 
@@ -10,8 +10,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = io.listen_tcp(address.parse::<SocketAddr>()?)?;
     println!("echoing on {}", io.local_address(listener)?);
     io.accept(listener, move |_, io, accepted| on_accept(io, listener, accepted));
-    io.run()?;
-    Ok(())
+    // All callbacks run in here, one at a time, on this thread.
+    Ok(io.run()?)
 }
 
 fn on_accept(io: &EventLoop, listener: TcpListener, accepted: Result<Accepted, Error>) {
@@ -23,11 +23,13 @@ fn on_accept(io: &EventLoop, listener: TcpListener, accepted: Result<Accepted, E
     }
 }
 
+// The buffer moves into the operation and comes back with its end: one a connection, used again and again.
 fn receive(io: &EventLoop, stream: TcpStream, buf: [u8; 50]) {
     io.recv(stream, buf, move |_, io, done| on_receive(io, stream, done));
 }
 
 fn on_receive(io: &EventLoop, stream: TcpStream, done: Done<[u8; 50]>) {
+    // 0 bytes: the peer has said all it had to say.
     if done.result.is_err() || done.bytes == 0 {
         return io.close(stream);
     }
