@@ -30,20 +30,19 @@ pub(super) fn prepare(shot: &Shot<'_>) -> squeue::Entry {
             let (storage, length) = unsafe { (address.as_ref().storage.as_ptr(), address.as_ref().length) };
             opcode::Connect::new(fd, storage.cast(), length).build()
         }
-        Op::Recv { into, exact, .. } => {
+        // No MSG_WAITALL, though it would save shots: when the connection is reset after part of the bytes, the
+        // kernel answers their number and forgets the reset, which then looks like the end of the stream.
+        Op::Recv { into, .. } => {
             let (memory, left) = rest(into.memory.as_ptr(), into.length, shot.moved);
-            opcode::Recv::new(fd, memory, left).flags(wait_for_all(*exact)).build()
+            opcode::Recv::new(fd, memory, left).build()
         }
-        Op::Send { from, length, all } => {
+        Op::Send { from, length, .. } => {
             let (memory, left) = rest(from.cast_mut(), *length, shot.moved);
-            opcode::Send::new(fd, memory, left).flags(libc::MSG_NOSIGNAL | wait_for_all(*all)).build()
+            opcode::Send::new(fd, memory, left).flags(libc::MSG_NOSIGNAL).build()
         }
-        Op::RecvVectored { pieces, exact } => {
-            let flags = wait_for_all(*exact) as u32;
-            opcode::RecvMsg::new(fd, pieces.message().as_ptr().cast()).flags(flags).build()
-        }
-        Op::SendVectored { pieces, all } => {
-            let flags = (libc::MSG_NOSIGNAL | wait_for_all(*all)) as u32;
+        Op::RecvVectored { pieces, .. } => opcode::RecvMsg::new(fd, pieces.message().as_ptr().cast()).build(),
+        Op::SendVectored { pieces, .. } => {
+            let flags = libc::MSG_NOSIGNAL as u32;
             opcode::SendMsg::new(fd, pieces.message().as_ptr().cast_const().cast()).flags(flags).build()
         }
         Op::Close => close(fd, shot.lingers),
@@ -64,11 +63,6 @@ fn close(fd: types::Fd, lingers: bool) -> squeue::Entry {
 fn rest(memory: *mut u8, length: usize, moved: usize) -> (*mut u8, u32) {
     assert!(moved <= length);
     (memory.wrapping_add(moved), (length - moved).min(MOST_BYTES) as u32)
-}
-
-/// The kernel goes on by itself after a partial transfer; if it doesn't, the engine does.
-fn wait_for_all(all: bool) -> i32 {
-    if all { libc::MSG_WAITALL } else { 0 }
 }
 
 fn prepare_readiness(shot: &Shot<'_>) -> squeue::Entry {
