@@ -99,7 +99,7 @@ impl Engine {
         match outcome {
             Outcome::Retry if unwanted => Verdict::End(asked),
             Outcome::Retry => Verdict::Again { readiness: false },
-            Outcome::Failed(os) => match Error::from_os(os, kind) {
+            Outcome::Failed(os) => match self.noted(index, Error::from_os(os, kind)) {
                 // A cancel that nobody asked for is the system's error, and stays one.
                 _ if unwanted && is_cancelled(os) => Verdict::End(asked),
                 error if unwanted && is_transient(error.kind(), accepting) => {
@@ -127,6 +127,15 @@ impl Engine {
         }
     }
 
+    /// Remembers of a stream that it was reset.
+    fn noted(&mut self, index: u32, error: Error) -> Error {
+        let header = self.slots.header(index);
+        if error.kind() == ErrorKind::ConnectionReset && header.op.transfer().is_some() {
+            self.handles.entry_mut(header.handle).was_reset = true;
+        }
+        error
+    }
+
     /// A shot moved `bytes` bytes: is it enough?
     fn moved(
         &mut self,
@@ -142,6 +151,9 @@ impl Engine {
         let left = transfer.length - header.moved;
         if bytes == 0 {
             let missing = match (transfer.receive, transfer.whole) {
+                (true, _) if self.handles.entry(header.handle).was_reset => {
+                    Some(Error::new(ErrorKind::ConnectionReset, header.kind))
+                }
                 (true, true) => Some(Error::new(ErrorKind::UnexpectedEof, header.kind)),
                 (true, false) => None,
                 (false, _) => Some(Error::new(ErrorKind::WriteZero, header.kind)),

@@ -94,6 +94,9 @@ pub(crate) struct Entry {
     pub(crate) send_broken: bool,
     /// The receiving half was shut down: every later receive is at the end of the stream.
     pub(crate) receive_shut: bool,
+    /// An operation was told that the peer reset the connection. The system tells it once, in whichever direction
+    /// asks first, and then speaks of the end of the stream.
+    pub(crate) was_reset: bool,
     /// Somebody is starting the operations of a lane; whoever comes by meanwhile leaves it to him.
     pub(crate) beginning: [bool; 3],
     next_free: u32,
@@ -162,6 +165,7 @@ impl Handles {
             receive_broken: false,
             send_broken: false,
             receive_shut: false,
+            was_reset: false,
             beginning: [false; 3],
             next_free: NONE,
         };
