@@ -4,15 +4,20 @@
 //! and its name says which. Cases don't skip themselves: the one table in `skips.rs` does.
 //! `NBIO_LONG=1` runs the long forms.
 
+mod child;
 mod skips;
 mod smoke;
+mod streams;
+mod streams_ends;
 mod support;
+mod wire;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use support::{Case, Subject, run_watched};
 
 /// The rooms of the suite.
-const ROOMS: &[(&str, &[Case])] = &[("smoke", smoke::CASES)];
+const ROOMS: &[(&str, &[Case])] =
+    &[("smoke", smoke::CASES), ("streams", streams::CASES), ("streams_ends", streams_ends::CASES)];
 
 fn main() {
     let mut arguments = Arguments::from_args();

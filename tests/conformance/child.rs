@@ -1,0 +1,31 @@
+//! Cases that change what belongs to the whole process: they run in a child, this same program again.
+
+use std::process::{Command, Stdio};
+
+use crate::support::Subject;
+
+/// Set in a child.
+const VARIABLE: &str = "NBIO_CONFORMANCE_CHILD";
+
+/// Runs `body` in a child process and fails with its output if it fails. `case` is the calling case's own name with
+/// its room: the child is started with that as its only filter, so it comes here by the same way.
+pub fn run(subject: &Subject, case: &str, body: impl FnOnce(&Subject)) {
+    let trial = format!("{}::{case}", subject.name);
+    let end = format!("{trial} came to its end");
+    if std::env::var_os(VARIABLE).is_some() {
+        body(subject);
+        // So that the parent knows that it was run and not filtered out.
+        println!("{end}");
+        return;
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--nocapture", "--test-threads=1", "--exact", &trial])
+        .env(VARIABLE, &trial)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    let passed = output.status.success() && said.contains(&end);
+    assert!(passed, "the child: {}\n{said}\n{complained}", output.status);
+}
