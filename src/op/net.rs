@@ -333,12 +333,16 @@ impl<V: Buffers<Buf: IoBufMut>> Describe for RecvVectored<V> {
     fn lend(bufs: &mut V, request: &mut Request, core: &Core) {
         let bufs = bufs.buffers_mut();
         let (append, count) = (request.append, bufs.len());
-        let lend = |at: usize| {
+        let mut lend = |at: usize| {
             let lent = bufs[at].as_uninit();
             if append { lent.spare().into_raw() } else { lent.into_raw() }
         };
-        let Some(mut gathered) = gather(core, count, lend) else {
+        let Some(mut gathered) = gather(core, count, &mut lend) else {
             request.target = Target::Nothing;
+            for at in 0..count {
+                // SAFETY: the buffer lies in its slot, nothing refers to it, and no byte is claimed to be written.
+                unsafe { lend(at).set_filled(0) }
+            }
             return;
         };
         let mut length = gathered.length();
