@@ -8,7 +8,9 @@ mod child;
 mod skips;
 mod smoke;
 mod streams;
+mod streams_buffers;
 mod streams_ends;
+mod streams_vectored;
 mod support;
 mod wire;
 
@@ -16,8 +18,13 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use support::{Case, Subject, run_watched};
 
 /// The rooms of the suite.
-const ROOMS: &[(&str, &[Case])] =
-    &[("smoke", smoke::CASES), ("streams", streams::CASES), ("streams_ends", streams_ends::CASES)];
+const ROOMS: &[(&str, &[Case])] = &[
+    ("smoke", smoke::CASES),
+    ("streams", streams::CASES),
+    ("streams_buffers", streams_buffers::CASES),
+    ("streams_ends", streams_ends::CASES),
+    ("streams_vectored", streams_vectored::CASES),
+];
 
 fn main() {
     let mut arguments = Arguments::from_args();
