@@ -10,8 +10,11 @@ mod smoke;
 mod streams;
 mod streams_buffers;
 mod streams_ends;
+mod streams_order;
+mod streams_races;
 mod streams_vectored;
 mod support;
+mod transfer;
 mod wire;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -23,7 +26,10 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("streams", streams::CASES),
     ("streams_buffers", streams_buffers::CASES),
     ("streams_ends", streams_ends::CASES),
+    ("streams_order", streams_order::CASES),
+    ("streams_races", streams_races::CASES),
     ("streams_vectored", streams_vectored::CASES),
+    ("transfer", transfer::CASES),
 ];
 
 fn main() {
