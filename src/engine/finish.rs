@@ -243,7 +243,8 @@ impl Engine {
             }
             return;
         }
-        if short {
+        // Behind a removed one they end `Broken`, when their turn comes.
+        if short && !self.handles.entry(entry_index).send_broken {
             self.cancel_behind(entry_index);
         }
         if lane.ordered() {
