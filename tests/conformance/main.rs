@@ -5,6 +5,8 @@
 //! `NBIO_LONG=1` runs the long forms.
 
 mod child;
+mod ending;
+mod hanging;
 mod skips;
 mod smoke;
 mod streams;
@@ -22,6 +24,7 @@ use support::{Case, Subject, run_watched};
 
 /// The rooms of the suite.
 const ROOMS: &[(&str, &[Case])] = &[
+    ("ending", ending::CASES),
     ("smoke", smoke::CASES),
     ("streams", streams::CASES),
     ("streams_buffers", streams_buffers::CASES),

@@ -1,0 +1,257 @@
+//! Operations of every kind that don't end by themselves, for the cases that end them.
+
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use std::io::Write;
+
+use nbio::{
+    Done, Error, ErrorKind, Event, EventLoop, Half, Instant, IoBuf, IoBufMut, Lent, ManyOperation, OpId,
+    Operation, TcpListener, TcpOptions, TcpStream, op,
+};
+
+use crate::support::{Counted, Drops, Slot, listen, pair};
+
+/// Longer than any case runs.
+pub const HOUR: Duration = Duration::from_secs(3600);
+
+/// More than the system buffers on a connection whose peer doesn't read.
+pub const TOO_MUCH: usize = 1 << 20;
+
+/// An end of an operation: its kind, the bytes it moved, and why.
+pub type Ended = (&'static str, usize, Result<(), Error>);
+
+/// A buffer that counts how often it is dropped.
+pub struct Tracked {
+    bytes: Box<[u8]>,
+    _counted: Counted,
+}
+
+impl Tracked {
+    pub fn new(length: usize, drops: &Drops) -> Tracked {
+        Tracked { bytes: vec![7; length].into(), _counted: drops.counted() }
+    }
+}
+
+impl IoBuf for Tracked {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl IoBufMut for Tracked {
+    fn as_uninit(&mut self) -> Lent<'_> {
+        Lent::from(&mut *self.bytes)
+    }
+}
+
+/// A stream of the loop with small buffers whose peer is a blocking socket of std.
+pub fn narrow_pair<S>(io: &EventLoop<S>) -> (TcpStream, std::net::TcpStream) {
+    let (stream, peer) = pair(io);
+    io.set_tcp_options(stream, TcpOptions::default().send_buffer(4096)).unwrap();
+    (stream, peer)
+}
+
+/// Two ends of a connection, both of the loop.
+pub fn both_ends<S>(io: &EventLoop<S>) -> (TcpStream, TcpStream) {
+    let (stream, peer) = pair(io);
+    (stream, io.adopt(peer).unwrap())
+}
+
+/// An address to which connecting neither succeeds nor fails: its listener's queue is full.
+pub fn full_address() -> SocketAddr {
+    type Full = (std::net::TcpListener, Vec<std::net::TcpStream>);
+    static FULL: OnceLock<Full> = OnceLock::new();
+    let (listener, _) = FULL.get_or_init(|| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        loop {
+            match std::net::TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+                Ok(stream) => waiting.push(stream),
+                Err(error) => break assert_eq!(error.kind(), std::io::ErrorKind::TimedOut),
+            }
+        }
+        (listener, waiting)
+    });
+    listener.local_addr().unwrap()
+}
+
+/// One operation of every kind, and how each ended.
+pub struct Hanging {
+    pub ids: Vec<(&'static str, OpId)>,
+    pub ended: Slot<Ended>,
+    /// Callbacks that were dropped, run or not.
+    pub callbacks: Drops,
+    /// Buffers that were dropped.
+    pub buffers: Drops,
+    pub buffers_lent: usize,
+    pub listener: TcpListener,
+    pub streams: Vec<TcpStream>,
+    pub peers: Vec<std::net::TcpStream>,
+    limit: Option<Instant>,
+}
+
+/// Kinds that have moved some bytes by the time they are ended, once a tick has started them.
+pub const HALF_DONE: [&str; 4] = ["recv exact", "recv vectored exact", "send all", "send vectored"];
+
+impl Hanging {
+    /// Submits one of every kind.
+    pub fn submit(io: &EventLoop<()>) -> Hanging {
+        Hanging::submit_until(io, None)
+    }
+
+    /// Submits one of every kind, and lets a tick give them to the system.
+    pub fn start(io: &EventLoop<()>) -> Hanging {
+        let hanging = Hanging::submit(io);
+        io.tick(Some(Duration::ZERO)).unwrap();
+        hanging
+    }
+
+    /// Submits one of every kind, each with this deadline.
+    pub fn submit_until(io: &EventLoop<()>, limit: Option<Instant>) -> Hanging {
+        let mut hanging = Hanging {
+            ids: Vec::new(),
+            ended: Slot::new(),
+            callbacks: Drops::new(),
+            buffers: Drops::new(),
+            buffers_lent: 0,
+            listener: listen(io).0,
+            streams: Vec::new(),
+            peers: Vec::new(),
+            limit,
+        };
+        hanging.submit_loop_and_connections(io);
+        hanging.submit_receives(io);
+        hanging.submit_sends(io);
+        hanging
+    }
+
+    fn submit_loop_and_connections(&mut self, io: &EventLoop<()>) {
+        self.without_bytes(io, "timer", op::Timer::after(HOUR));
+        let (ended, counted) = (self.ended.clone(), self.callbacks.counted());
+        let interval = op::Interval::every(HOUR);
+        let interval = if let Some(at) = self.limit { interval.deadline(at) } else { interval };
+        let id = io.submit_many(interval, move |_, _, event| {
+            let _counted = &counted;
+            match event {
+                Event::Item(_) => panic!("an hour has passed"),
+                Event::End(result) => ended.put(("interval", 0, result)),
+            }
+        });
+        self.ids.push(("interval", id));
+        self.without_bytes(io, "accept", op::Accept::new(self.listener));
+        self.without_bytes(io, "connect", op::Connect::new(full_address()));
+    }
+
+    fn submit_receives(&mut self, io: &EventLoop<()>) {
+        let stream = self.stream(io, b"");
+        let buf = self.buffer(8);
+        self.with_bytes(io, "recv", op::Recv::new(stream, buf));
+        let buf = self.buffer(8);
+        self.with_bytes(io, "recv queued", op::Recv::new(stream, buf));
+        let stream = self.stream(io, b"abc");
+        let buf = self.buffer(8);
+        self.with_bytes(io, "recv exact", op::Recv::new(stream, buf).exact(8));
+        let stream = self.stream(io, b"");
+        let bufs = [self.buffer(4), self.buffer(4)];
+        self.with_bytes(io, "recv vectored", op::RecvVectored::new(stream, bufs));
+        let stream = self.stream(io, b"abcde");
+        let bufs = [self.buffer(4), self.buffer(4)];
+        self.with_bytes(io, "recv vectored exact", op::RecvVectored::new(stream, bufs).exact(8));
+    }
+
+    fn submit_sends(&mut self, io: &EventLoop<()>) {
+        let stream = self.stream(io, b"");
+        let buf = self.buffer(TOO_MUCH);
+        self.with_bytes(io, "send all", op::Send::new(stream, buf).all());
+        let buf = self.buffer(8);
+        self.with_bytes(io, "send queued", op::Send::new(stream, buf));
+        let bufs = [self.buffer(8), self.buffer(8)];
+        self.with_bytes(io, "send vectored queued", op::SendVectored::new(stream, bufs));
+        self.without_bytes(io, "shutdown queued", op::Shutdown::new(stream, Half::Write));
+        let stream = self.stream(io, b"");
+        let bufs = [self.buffer(TOO_MUCH), self.buffer(TOO_MUCH)];
+        self.with_bytes(io, "send vectored", op::SendVectored::new(stream, bufs).all());
+    }
+
+    /// A stream on which this much has arrived.
+    fn stream(&mut self, io: &EventLoop<()>, arrived: &[u8]) -> TcpStream {
+        let (stream, mut peer) = narrow_pair(io);
+        peer.write_all(arrived).unwrap();
+        self.streams.push(stream);
+        self.peers.push(peer);
+        stream
+    }
+
+    fn buffer(&mut self, length: usize) -> Tracked {
+        self.buffers_lent += 1;
+        Tracked::new(length, &self.buffers)
+    }
+
+    fn with_bytes<B, O: Operation<Output = Done<B>>>(
+        &mut self,
+        io: &EventLoop<()>,
+        kind: &'static str,
+        operation: O,
+    ) {
+        let (ended, counted) = (self.ended.clone(), self.callbacks.counted());
+        let operation = if let Some(at) = self.limit { operation.deadline(at) } else { operation };
+        let id = io.submit(operation, move |_, _, done: Done<B>| {
+            let _counted = &counted;
+            ended.put((kind, done.bytes, done.result));
+        });
+        self.ids.push((kind, id));
+    }
+
+    fn without_bytes<T, O: Operation<Output = Result<T, Error>>>(
+        &mut self,
+        io: &EventLoop<()>,
+        kind: &'static str,
+        operation: O,
+    ) {
+        let (ended, counted) = (self.ended.clone(), self.callbacks.counted());
+        let operation = if let Some(at) = self.limit { operation.deadline(at) } else { operation };
+        let id = io.submit(operation, move |_, _, result: Result<T, Error>| {
+            let _counted = &counted;
+            ended.put((kind, 0, result.map(drop)));
+        });
+        self.ids.push((kind, id));
+    }
+
+    pub fn close_handles(&self, io: &EventLoop<()>) {
+        io.close(self.listener);
+        for &stream in &self.streams {
+            io.close(stream);
+        }
+    }
+
+    /// Every one has ended exactly once with this error, and those half done tell their bytes.
+    pub fn assert_all_ended(&self, error: ErrorKind) {
+        let mut ended = self.ended.take();
+        ended.sort_by_key(|end| end.0);
+        let mut kinds: Vec<_> = self.ids.iter().map(|id| id.0).collect();
+        kinds.sort_unstable();
+        assert_eq!(ended.iter().map(|end| end.0).collect::<Vec<_>>(), kinds, "each ends exactly once");
+        for (kind, bytes, result) in ended {
+            assert_eq!(result.unwrap_err().kind(), error, "{kind}");
+            assert_eq!(bytes > 0, HALF_DONE.contains(&kind), "{kind} moved {bytes} bytes");
+        }
+        self.assert_all_dropped();
+    }
+
+    /// Every callback and every buffer was dropped exactly once.
+    pub fn assert_all_dropped(&self) {
+        assert_eq!(self.callbacks.count(), self.ids.len());
+        assert_eq!(self.buffers.count(), self.buffers_lent);
+    }
+}
+
+/// Goes on until nothing is left, what was removed but the system still has among it.
+pub fn idle(io: &EventLoop<()>) {
+    while io.in_flight() > 0 {
+        io.tick(None).unwrap();
+    }
+}
