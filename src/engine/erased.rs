@@ -22,7 +22,7 @@ pub(crate) struct Vtable {
     /// The slot's place holds a whole payload of this vtable's types; the context is that of the running tick, whose
     /// state has the type the callback was submitted with.
     complete: unsafe fn(&Core, u32, NonNull<u8>, Context),
-    /// Drops the callback in place.
+    /// Moves the callback out and drops it.
     ///
     /// # Safety
     /// The pointer is to a payload of this vtable's types whose callback is still there.
@@ -169,8 +169,10 @@ where
 /// # Safety
 /// As there.
 unsafe fn drop_callback<P, F>(payload: NonNull<u8>) {
+    // Not where it lies: drop code may turn the loop, and if the system lets go of the buffer meanwhile, the slot is
+    // freed and used again.
     // SAFETY: the caller vouches for the payload and that its callback is still there.
-    unsafe { ManuallyDrop::drop(&mut payload.cast::<Payload<P, F>>().as_mut().callback) }
+    drop(unsafe { ManuallyDrop::take(&mut payload.cast::<Payload<P, F>>().as_mut().callback) });
 }
 
 /// See `Vtable::drop_parts`.
