@@ -7,6 +7,7 @@
 mod child;
 mod ending;
 mod hanging;
+mod panics;
 mod skips;
 mod smoke;
 mod streams;
@@ -25,6 +26,7 @@ use support::{Case, Subject, run_watched};
 /// The rooms of the suite.
 const ROOMS: &[(&str, &[Case])] = &[
     ("ending", ending::CASES),
+    ("panics", panics::CASES),
     ("smoke", smoke::CASES),
     ("streams", streams::CASES),
     ("streams_buffers", streams_buffers::CASES),
