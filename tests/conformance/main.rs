@@ -8,6 +8,8 @@ mod child;
 mod ending;
 mod hanging;
 mod panics;
+mod programs;
+mod random;
 mod skips;
 mod smoke;
 mod streams;
@@ -24,18 +26,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use support::{Case, Subject, run_watched};
 
 /// The rooms of the suite.
-const ROOMS: &[(&str, &[Case])] = &[
-    ("ending", ending::CASES),
-    ("panics", panics::CASES),
-    ("smoke", smoke::CASES),
-    ("streams", streams::CASES),
-    ("streams_buffers", streams_buffers::CASES),
-    ("streams_ends", streams_ends::CASES),
-    ("streams_order", streams_order::CASES),
-    ("streams_races", streams_races::CASES),
-    ("streams_vectored", streams_vectored::CASES),
-    ("transfer", transfer::CASES),
-];
+const ROOMS: &[(&str, &[Case])] = &[("ending", ending::CASES), ("panics", panics::CASES), ("random", random::CASES), ("smoke", smoke::CASES), ("streams", streams::CASES), ("streams_buffers", streams_buffers::CASES), ("streams_ends", streams_ends::CASES), ("streams_order", streams_order::CASES), ("streams_races", streams_races::CASES), ("streams_vectored", streams_vectored::CASES), ("transfer", transfer::CASES)];
 
 fn main() {
     let mut arguments = Arguments::from_args();

@@ -1,0 +1,23 @@
+//! Random programs: what nobody thought of. See `tests/programs`.
+
+use crate::programs::{Style, run};
+use crate::support::{Case, Subject, long};
+
+pub const CASES: &[Case] = &[
+    Case { name: "programs_keep_every_guarantee", run: programs_keep_every_guarantee },
+    Case { name: "programs_with_peers_in_threads_keep_every_guarantee", run: programs_with_peers_in_threads },
+];
+
+/// Guarantees 1 to 7, 9 and 10: every operation ends exactly once and in a later tick, bytes are conserved and in
+/// order, results fit what was asked, stale names reach nobody, and nothing is left alive.
+fn programs_keep_every_guarantee(subject: &Subject) {
+    let long_form = if subject.name == "io_uring" { 100_000 } else { 20_000 };
+    let programs = if long() { long_form } else { 800 };
+    run(&subject.builder(), Style::default(), 0..programs);
+}
+
+/// The same, against peers that really are at work at the same time.
+fn programs_with_peers_in_threads(subject: &Subject) {
+    let programs = if long() { 10_000 } else { 150 };
+    run(&subject.builder(), Style { threads: true }, 0..programs);
+}

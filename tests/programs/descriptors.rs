@@ -1,0 +1,36 @@
+//! Which descriptors are open, undisturbed by other tests of the same process.
+
+use std::panic::resume_unwind;
+
+/// This thread's open descriptors and what they are, but the one that this reads them with.
+pub fn open() -> Vec<(i32, String)> {
+    let directory = std::fs::read_dir("/proc/thread-self/fd").expect("/proc is mounted");
+    let paths = directory.map(|entry| entry.expect("readable").path());
+    let described = paths.filter_map(|path| {
+        let number = path.file_name()?.to_str()?.parse().ok()?;
+        Some((number, std::fs::read_link(&path).ok()?.to_string_lossy().into_owned()))
+    });
+    let mut open: Vec<(i32, String)> = described.filter(|(_, what)| !what.ends_with("/fd")).collect();
+    open.sort_unstable();
+    open
+}
+
+/// Runs something on a thread that has a descriptor table of its own: what others open and close isn't seen there.
+pub fn with_own_descriptors(run: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            leave_the_others();
+            run();
+        });
+        if let Err(panic) = thread.join() {
+            resume_unwind(panic);
+        }
+    });
+}
+
+fn leave_the_others() {
+    // SAFETY: this thread gets a copy of the table, and closes there what is not its own; the other threads keep
+    // theirs. What this thread's Rust values own was opened after this.
+    let done = unsafe { libc::unshare(libc::CLONE_FILES) == 0 && libc::close_range(3, u32::MAX, 0) == 0 };
+    assert!(done, "unshare, close_range: {}", std::io::Error::last_os_error());
+}
