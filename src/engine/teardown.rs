@@ -21,8 +21,6 @@ impl Core {
     pub(crate) fn tear_down(&self) {
         let mut panic = None;
         self.remove_everything(&mut panic);
-        // What the last tick's wait brought would not come again.
-        self.dispose_of_completed(&mut panic);
         let deadline = self.now() + PATIENCE;
         while self.engine.borrow().engaged() && self.now() < deadline {
             let left = deadline - self.now();
