@@ -65,8 +65,6 @@ pub(crate) enum Outcome {
     Retry,
     /// The engine itself ended the operation; how is in the slot.
     Settled,
-    /// A cancel didn't find the shot: it has completed, or it was just about to be tried again and goes on.
-    CancelMissed,
 }
 
 #[derive(Copy, Clone, Debug)]

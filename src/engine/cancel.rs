@@ -118,7 +118,7 @@ impl Engine {
         self.announce(index);
     }
 
-    pub(super) fn ask_backend(&mut self, index: u32) {
+    fn ask_backend(&mut self, index: u32) {
         let token = self.token(index);
         if self.slots.header(index).engaged {
             self.backend.cold().cancel(token);

@@ -49,12 +49,6 @@ impl Engine {
             let waiting = current && self.slots.header(index).state == State::Done;
             return if waiting { Next::Callback(index) } else { Next::Nothing };
         }
-        if outcome == Outcome::CancelMissed {
-            if current && self.slots.header(index).engaged {
-                self.ask_backend(index);
-            }
-            return Next::Nothing;
-        }
         assert!(current, "a slot is not freed while the backend has it");
         self.slots.header_mut(index).engaged = false;
         if matches!(self.slots.header(index).op, Op::Close) {
@@ -129,7 +123,7 @@ impl Engine {
                     Verdict::End(None)
                 }
             },
-            Outcome::Settled | Outcome::CancelMissed => unreachable!("dealt with before"),
+            Outcome::Settled => unreachable!("dealt with before"),
         }
     }
 

@@ -204,8 +204,8 @@ impl Slots {
     fn add_page(&mut self) {
         let layout = page_layout();
         let first = self.capacity();
-        // The high two bits of an index are for marks in timer and completion tokens.
-        assert!(first < NONE / 4 - PAGE as u32, "fewer than 2^30 operations at a time");
+        // The high bit of an index marks a retry in timer and completion tokens.
+        assert!(first < NONE / 2 - PAGE as u32, "fewer than 2^31 operations at a time");
         // SAFETY: the layout is not of size 0.
         let page = NonNull::new(unsafe { alloc(layout) }.cast::<Slot>());
         let page = page.unwrap_or_else(|| handle_alloc_error(layout));

@@ -24,9 +24,6 @@ use crate::{Error, Instant, ListenOptions, TcpOptions};
 use setup::Features;
 pub(crate) use setup::Level;
 
-/// What a cancel answers that found nothing to cancel.
-const NOT_FOUND: i32 = -Errno::NOENT.raw_os_error();
-
 pub(crate) struct Uring {
     ring: IoUring,
     features: Features,
@@ -40,11 +37,8 @@ const SILENT: u64 = u64::MAX;
 /// A longer wait ends early, which nobody will see; the kernel refuses seconds that don't fit its counter.
 const LONGEST_WAIT: Duration = Duration::from_secs(1 << 31);
 
-/// Marks the `user_data` of a wait for readiness; the index has 30 bits.
+/// Marks the `user_data` of a wait for readiness; the index has 31 bits.
 const READINESS: u64 = 1 << 31;
-
-/// Marks the `user_data` of a cancel.
-const CANCEL: u64 = 1 << 30;
 
 impl Token {
     fn user_data(self) -> u64 {
@@ -84,14 +78,12 @@ impl Uring {
     fn reap(&mut self, out: &mut VecDeque<Completion>) {
         for entry in self.ring.completion() {
             let user_data = entry.user_data();
-            let cancel = user_data & CANCEL != 0;
-            if user_data == SILENT || cancel && entry.result() != NOT_FOUND {
+            if user_data == SILENT {
                 continue;
             }
-            let index = (user_data & !(READINESS | CANCEL)) as u32;
-            let token = Token { index, generation: (user_data >> 32) as u32 };
+            let token =
+                Token { index: (user_data & !READINESS) as u32, generation: (user_data >> 32) as u32 };
             let outcome = match entry.result() {
-                _ if cancel => Outcome::CancelMissed,
                 failed if failed < 0 => Outcome::Failed(-failed),
                 _ if user_data & READINESS != 0 => Outcome::Retry,
                 value => Outcome::Value(value as u32),
@@ -135,11 +127,9 @@ impl Backend for Uring {
     }
 
     fn cancel(&mut self, token: Token) {
-        // A wait for readiness carries a mark of its own; at most one of the two is in the kernel. Only a transfer
-        // can be missed: it is not found while it is about to be tried again.
-        let (shot, readiness) = (token.user_data(), token.user_data() | READINESS);
-        for (target, own) in [(shot, shot | CANCEL), (readiness, SILENT)] {
-            self.push(op::prepare_cancel(target, own, self.features.skips_completions));
+        // A wait for readiness carries a mark of its own; at most one of the two is in the kernel.
+        for user_data in [token.user_data(), token.user_data() | READINESS] {
+            self.push(op::prepare_cancel(user_data, self.features.skips_completions));
         }
     }
 

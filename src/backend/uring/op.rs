@@ -2,7 +2,7 @@
 
 use io_uring::{opcode, squeue, types};
 
-use super::READINESS;
+use super::{READINESS, SILENT};
 use crate::backend::Shot;
 use crate::engine::handles::Lane;
 use crate::engine::op::Op;
@@ -73,7 +73,7 @@ fn prepare_readiness(shot: &Shot<'_>) -> squeue::Entry {
     opcode::PollAdd::new(types::Fd(shot.descriptor), events as u32).build()
 }
 
-pub(super) fn prepare_cancel(target: u64, user_data: u64, skip_success: bool) -> squeue::Entry {
-    let entry = opcode::AsyncCancel::new(target).build().user_data(user_data);
+pub(super) fn prepare_cancel(target: u64, skip_success: bool) -> squeue::Entry {
+    let entry = opcode::AsyncCancel::new(target).build().user_data(SILENT);
     if skip_success { entry.flags(squeue::Flags::SKIP_SUCCESS) } else { entry }
 }
