@@ -22,15 +22,18 @@ impl Core {
         let mut panic = None;
         self.remove_everything(&mut panic);
         let deadline = self.now() + PATIENCE;
-        while self.engine.borrow().engaged() && self.now() < deadline {
-            let left = deadline - self.now();
-            let waited = {
-                let mut engine = self.engine.borrow_mut();
-                let engine = &mut *engine;
-                engine.backend.wait(Some(left), &mut engine.completions)
-            };
+        loop {
+            // First: what has come already lets closes begin, and no other completion may be on its way.
             self.dispose_of_completed(&mut panic);
-            if waited.is_err() {
+            if !self.engine.borrow().engaged() {
+                break;
+            }
+            // Without time left, it still hands over the closes that have begun.
+            let left = deadline - self.now();
+            let mut engine = self.engine.borrow_mut();
+            let engine = &mut *engine;
+            let waited = engine.backend.wait(Some(left), &mut engine.completions);
+            if waited.is_err() || (left.is_zero() && engine.completions.is_empty()) {
                 break;
             }
         }
