@@ -65,6 +65,9 @@ pub(crate) enum Outcome {
     Retry,
     /// The engine itself ended the operation; how is in the slot.
     Settled,
+    /// A cancel didn't find the shot: its completion is here already, or the system was just busy with it and the
+    /// cancel is lost.
+    NotFound,
 }
 
 #[derive(Copy, Clone, Debug)]
@@ -80,8 +83,9 @@ pub(crate) trait Backend {
     /// Takes a shot. Exactly one completion with its token will come.
     fn submit(&mut self, shot: Shot<'_>);
 
-    /// Asks that the shot with this token end soon; its completion comes all the same.
-    fn cancel(&mut self, token: Token);
+    /// Asks that the shot with this token end soon; its completion comes all the same. `readiness_only` as in the
+    /// shot. If the shot isn't found, a `NotFound` says so.
+    fn cancel(&mut self, token: Token, readiness_only: bool);
 
     /// Gives what was submitted to the system, waits until something completes or `limit` has passed (`None`: no
     /// limit), and appends what has completed.

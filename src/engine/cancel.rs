@@ -120,8 +120,16 @@ impl Engine {
 
     fn ask_backend(&mut self, index: u32) {
         let token = self.token(index);
-        if self.slots.header(index).engaged {
-            self.backend.cold().cancel(token);
+        let header = self.slots.header(index);
+        if header.engaged {
+            self.backend.cold().cancel(token, header.readiness);
+        }
+    }
+
+    /// A cancel found nothing. If the backend has the shot all the same, it is asked again.
+    pub(super) fn cancel_missed(&mut self, index: u32) {
+        if matches!(self.slots.header(index).state, State::Cancelling | State::Orphaned | State::Done) {
+            self.ask_backend(index);
         }
     }
 

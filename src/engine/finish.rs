@@ -49,6 +49,12 @@ impl Engine {
             let waiting = current && self.slots.header(index).state == State::Done;
             return if waiting { Next::Callback(index) } else { Next::Nothing };
         }
+        if outcome == Outcome::NotFound {
+            if current {
+                self.cancel_missed(index);
+            }
+            return Next::Nothing;
+        }
         assert!(current, "a slot is not freed while the backend has it");
         self.slots.header_mut(index).engaged = false;
         if matches!(self.slots.header(index).op, Op::Close) {
@@ -123,7 +129,7 @@ impl Engine {
                     Verdict::End(None)
                 }
             },
-            Outcome::Settled => unreachable!("dealt with before"),
+            Outcome::Settled | Outcome::NotFound => unreachable!("dealt with before"),
         }
     }
 

@@ -96,6 +96,8 @@ pub(crate) struct Header {
     pub(crate) kind: Kind,
     /// The backend, or a handle that is closing, still refers to the slot: it can't be freed.
     pub(crate) engaged: bool,
+    /// What the backend has is a wait for readiness only.
+    pub(crate) readiness: bool,
     pub(crate) background: bool,
 }
 
@@ -204,8 +206,8 @@ impl Slots {
     fn add_page(&mut self) {
         let layout = page_layout();
         let first = self.capacity();
-        // The high bit of an index marks a retry in timer and completion tokens.
-        assert!(first < NONE / 2 - PAGE as u32, "fewer than 2^31 operations at a time");
+        // The two high bits of an index are marks in timer and completion tokens.
+        assert!(first < NONE / 4 - PAGE as u32, "fewer than 2^30 operations at a time");
         // SAFETY: the layout is not of size 0.
         let page = NonNull::new(unsafe { alloc(layout) }.cast::<Slot>());
         let page = page.unwrap_or_else(|| handle_alloc_error(layout));
@@ -238,6 +240,7 @@ impl Header {
             payload: Payload::Gone,
             kind: Kind::NextTick,
             engaged: false,
+            readiness: false,
             background: false,
         }
     }

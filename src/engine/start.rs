@@ -161,6 +161,7 @@ impl Engine {
         let header = self.slots.header_mut(index);
         debug_assert!(!header.engaged);
         header.engaged = true;
+        header.readiness = readiness_only;
         if header.state == State::Queued {
             header.state = State::InFlight;
         }

@@ -31,18 +31,23 @@ pub(crate) struct Uring {
     backlog: VecDeque<squeue::Entry>,
 }
 
-/// `user_data` of entries whose completion nobody wants to see.
-const SILENT: u64 = u64::MAX;
-
 /// A longer wait ends early, which nobody will see; the kernel refuses seconds that don't fit its counter.
 const LONGEST_WAIT: Duration = Duration::from_secs(1 << 31);
 
-/// Marks the `user_data` of a wait for readiness; the index has 31 bits.
+/// Marks the `user_data` of a wait for readiness; the index has 30 bits.
 const READINESS: u64 = 1 << 31;
+
+/// Marks the `user_data` of a cancel.
+const CANCEL: u64 = 1 << 30;
 
 impl Token {
     fn user_data(self) -> u64 {
         u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    fn of(user_data: u64) -> Token {
+        let index = user_data & !(READINESS | CANCEL);
+        Token { index: index as u32, generation: (user_data >> 32) as u32 }
     }
 }
 
@@ -78,12 +83,15 @@ impl Uring {
     fn reap(&mut self, out: &mut VecDeque<Completion>) {
         for entry in self.ring.completion() {
             let user_data = entry.user_data();
-            if user_data == SILENT {
-                continue;
-            }
-            let token =
-                Token { index: (user_data & !READINESS) as u32, generation: (user_data >> 32) as u32 };
+            let token = Token::of(user_data);
             let outcome = match entry.result() {
+                result if user_data & CANCEL != 0 => {
+                    // Found (0), or running on a thread of the kernel's, which was interrupted (EALREADY).
+                    if result != -Errno::NOENT.raw_os_error() {
+                        continue;
+                    }
+                    Outcome::NotFound
+                }
                 failed if failed < 0 => Outcome::Failed(-failed),
                 _ if user_data & READINESS != 0 => Outcome::Retry,
                 value => Outcome::Value(value as u32),
@@ -126,11 +134,10 @@ impl Backend for Uring {
         self.push(op::prepare(&shot));
     }
 
-    fn cancel(&mut self, token: Token) {
-        // A wait for readiness carries a mark of its own; at most one of the two is in the kernel.
-        for user_data in [token.user_data(), token.user_data() | READINESS] {
-            self.push(op::prepare_cancel(user_data, self.features.skips_completions));
-        }
+    fn cancel(&mut self, token: Token, readiness_only: bool) {
+        let mark = if readiness_only { READINESS } else { 0 };
+        let cancel = op::prepare_cancel(token.user_data() | mark, self.features.skips_completions);
+        self.push(cancel.user_data(token.user_data() | CANCEL));
     }
 
     fn wait(&mut self, limit: Option<Duration>, out: &mut VecDeque<Completion>) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use io_uring::{opcode, squeue, types};
 
-use super::{READINESS, SILENT};
+use super::READINESS;
 use crate::backend::Shot;
 use crate::engine::handles::Lane;
 use crate::engine::op::Op;
@@ -74,6 +74,6 @@ fn prepare_readiness(shot: &Shot<'_>) -> squeue::Entry {
 }
 
 pub(super) fn prepare_cancel(target: u64, skip_success: bool) -> squeue::Entry {
-    let entry = opcode::AsyncCancel::new(target).build().user_data(SILENT);
+    let entry = opcode::AsyncCancel::new(target).build();
     if skip_success { entry.flags(squeue::Flags::SKIP_SUCCESS) } else { entry }
 }
