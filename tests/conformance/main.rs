@@ -8,6 +8,7 @@ mod child;
 mod ending;
 mod hanging;
 mod panics;
+#[path = "../programs/mod.rs"]
 mod programs;
 mod random;
 mod skips;
@@ -26,7 +27,19 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use support::{Case, Subject, run_watched};
 
 /// The rooms of the suite.
-const ROOMS: &[(&str, &[Case])] = &[("ending", ending::CASES), ("panics", panics::CASES), ("random", random::CASES), ("smoke", smoke::CASES), ("streams", streams::CASES), ("streams_buffers", streams_buffers::CASES), ("streams_ends", streams_ends::CASES), ("streams_order", streams_order::CASES), ("streams_races", streams_races::CASES), ("streams_vectored", streams_vectored::CASES), ("transfer", transfer::CASES)];
+const ROOMS: &[(&str, &[Case])] = &[
+    ("ending", ending::CASES),
+    ("panics", panics::CASES),
+    ("random", random::CASES),
+    ("smoke", smoke::CASES),
+    ("streams", streams::CASES),
+    ("streams_buffers", streams_buffers::CASES),
+    ("streams_ends", streams_ends::CASES),
+    ("streams_order", streams_order::CASES),
+    ("streams_races", streams_races::CASES),
+    ("streams_vectored", streams_vectored::CASES),
+    ("transfer", transfer::CASES),
+];
 
 fn main() {
     let mut arguments = Arguments::from_args();

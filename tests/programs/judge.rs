@@ -127,7 +127,9 @@ fn well(inner: &Inner, record: &Record, end: Option<&End>, bytes: usize, now: nb
 fn unfinished(record: &Record, bytes: usize) -> Verdict {
     match record.what {
         // One of no bytes waits its turn like any other.
-        What::Receive { whole: Some(0), .. } | What::Send { length: 0, .. } => ensure(bytes == 0, "from nowhere"),
+        What::Receive { whole: Some(0), .. } | What::Send { length: 0, .. } => {
+            ensure(bytes == 0, "from nowhere")
+        }
         What::Receive { whole: Some(want), .. } => ensure(bytes < want, "all had come"),
         What::Receive { whole: None, .. } | What::Send { whole: false, .. } => {
             ensure(bytes == 0, "some had moved, which was all that was asked")

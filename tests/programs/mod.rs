@@ -43,7 +43,8 @@ pub fn run(builder: &Builder, style: Style, seeds: Range<u64>) {
     let middle = seeds.start + (seeds.end - seeds.start).div_ceil(2);
     std::thread::scope(|scope| {
         let halves = [seeds.start..middle, middle..seeds.end];
-        let threads = halves.map(|half| scope.spawn(move || with_own_descriptors(|| run_all(builder, style, half))));
+        let threads =
+            halves.map(|half| scope.spawn(move || with_own_descriptors(|| run_all(builder, style, half))));
         for thread in threads {
             thread.join().unwrap_or_else(|panic| resume_unwind(panic));
         }
