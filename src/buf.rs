@@ -23,8 +23,10 @@ use std::sync::Arc;
 /// assert_eq!(Line { text: "hello".into() }.slice(1..3).bytes(), b"el");
 /// ```
 pub trait IoBuf: 'static {
-    /// The bytes to send. Called once, when the buffer lies where it stays; a panic in it reaches the caller of
-    /// `submit`, and nothing was submitted.
+    /// The buffer's initialised bytes: what a send sends, and what [`Done::data`](crate::Done::data) shows a part of.
+    ///
+    /// A send asks once, when the buffer lies where it stays; a panic then reaches the caller of `submit`, and nothing
+    /// was submitted.
     fn bytes(&self) -> &[u8];
 
     /// The part `range` of the buffer as a buffer. [`Slice::into_inner`] gives the whole one back.
@@ -91,15 +93,11 @@ struct Owner {
 
 impl<'a> From<&'a mut Vec<u8>> for Lent<'a> {
     fn from(vec: &'a mut Vec<u8>) -> Lent<'a> {
-        let owner = Owner { this: NonNull::from(&mut *vec).cast(), set_end: set_vec_end };
         let memory = NonNull::new(vec.as_mut_ptr()).expect("a Vec's pointer is never null");
-        Lent {
-            memory,
-            length: vec.capacity(),
-            initialised: vec.len(),
-            owner: Some(owner),
-            borrow: PhantomData,
-        }
+        let (length, initialised) = (vec.capacity(), vec.len());
+        // Last, so that no later borrow of the Vec ends what this pointer may do (Stacked Borrows).
+        let owner = Owner { this: NonNull::from(vec).cast(), set_end: set_vec_end };
+        Lent { memory, length, initialised, owner: Some(owner), borrow: PhantomData }
     }
 }
 
@@ -391,9 +389,9 @@ mod bytes_crate {
 
     impl<'a> From<&'a mut BytesMut> for Lent<'a> {
         fn from(buf: &'a mut BytesMut) -> Lent<'a> {
-            let owner = Owner { this: NonNull::from(&mut *buf).cast(), set_end: set_bytes_mut_end };
             let memory = NonNull::new(buf.as_mut_ptr()).expect("a BytesMut's pointer is never null");
             let (length, initialised) = (buf.capacity(), buf.len());
+            let owner = Owner { this: NonNull::from(buf).cast(), set_end: set_bytes_mut_end };
             Lent { memory, length, initialised, owner: Some(owner), borrow: PhantomData }
         }
     }

@@ -67,7 +67,7 @@ pub enum ErrorKind {
     ConnectionReset,
     /// Nobody listens there (ECONNREFUSED).
     ConnectionRefused,
-    /// The connection was ended by this machine (ECONNABORTED).
+    /// The connection was ended by this machine, or before it was accepted (ECONNABORTED, EPROTO).
     ConnectionAborted,
     /// The stream is not connected (ENOTCONN).
     NotConnected,
@@ -83,7 +83,7 @@ pub enum ErrorKind {
     HostUnreachable,
     /// No route to the network (ENETUNREACH).
     NetworkUnreachable,
-    /// The network interface is down (ENETDOWN).
+    /// The network interface is down or gone (ENETDOWN, ENONET).
     NetworkDown,
     /// Not allowed (EACCES, EPERM).
     PermissionDenied,

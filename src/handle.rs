@@ -42,6 +42,10 @@ impl fmt::Debug for Id {
     }
 }
 
+/// The name of something just opened. Only the engine makes one, so nobody turns a handle of one kind into another's.
+#[derive(Copy, Clone)]
+pub struct NewId(pub(crate) Id);
+
 /// The name of one submitted operation, for [`cancel`](crate::EventLoop::cancel),
 /// [`remove`](crate::EventLoop::remove) and [`reset`](crate::EventLoop::reset).
 ///
@@ -76,12 +80,12 @@ pub enum HandleKind {
 pub trait Handle: Copy + Eq + std::hash::Hash + fmt::Debug + 'static + sealed::Handle {}
 
 pub(crate) mod sealed {
-    use super::{HandleKind, Id};
+    use super::{HandleKind, Id, NewId};
 
     pub trait Handle: Sized {
         const KIND: HandleKind;
         fn id(self) -> Id;
-        fn from_id(id: Id) -> Self;
+        fn from_id(id: NewId) -> Self;
     }
 }
 
@@ -103,7 +107,7 @@ impl sealed::Handle for TcpListener {
         self.0
     }
 
-    fn from_id(id: Id) -> TcpListener {
+    fn from_id(NewId(id): NewId) -> TcpListener {
         TcpListener(id)
     }
 }
@@ -117,7 +121,7 @@ impl sealed::Handle for TcpStream {
         self.0
     }
 
-    fn from_id(id: Id) -> TcpStream {
+    fn from_id(NewId(id): NewId) -> TcpStream {
         TcpStream(id)
     }
 }

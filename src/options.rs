@@ -63,8 +63,10 @@ pub enum Linger {
     System,
     /// The data is thrown away and the peer sees a reset.
     Reset,
-    /// The close ends only when the data is acknowledged, or after this time (whole seconds, rounded up, at
-    /// least 1). The loop itself doesn't wait: the close runs on a thread of the kernel's.
+    /// The system tries for this time (whole seconds, rounded up, at least 1) to get the data acknowledged, then
+    /// throws the rest away. Neither the loop nor [`Close`](crate::op::Close)'s callback waits for it (with close(2)
+    /// a thread would): to hear when the peer has everything, use
+    /// [`close_gracefully`](crate::EventLoop::close_gracefully).
     Wait(Duration),
 }
 

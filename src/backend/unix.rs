@@ -26,6 +26,8 @@ pub(crate) fn error_kind(os: i32) -> Option<ErrorKind> {
         Errno::IO => ErrorKind::DeviceError,
         Errno::LOOP => ErrorKind::FilesystemLoop,
         Errno::HOSTDOWN => ErrorKind::HostUnreachable,
+        Errno::NONET => ErrorKind::NetworkDown,
+        Errno::PROTO => ErrorKind::ConnectionAborted,
         Errno::AFNOSUPPORT | Errno::PROTONOSUPPORT | Errno::PROTOTYPE | Errno::OPNOTSUPP => {
             ErrorKind::Unsupported
         }

@@ -6,12 +6,12 @@ use std::ptr::NonNull;
 use super::handles::EntryState;
 use super::{Core, Engine};
 use crate::backend::{Address, OwnedDescriptor, RawDescriptor};
-use crate::handle::{HandleKind, Id};
+use crate::handle::{HandleKind, Id, NewId};
 use crate::op::Kind;
-use crate::{Error, ErrorKind, Linger, ListenOptions, TcpOptions};
+use crate::{Error, ErrorKind, ListenOptions, TcpOptions};
 
 impl Core {
-    pub(crate) fn listen(&self, address: SocketAddr, options: &ListenOptions) -> Result<Id, Error> {
+    pub(crate) fn listen(&self, address: SocketAddr, options: &ListenOptions) -> Result<NewId, Error> {
         let mut engine = self.engine.borrow_mut();
         let descriptor = engine.backend.cold().listen(address, options)?;
         Ok(engine.insert(descriptor, options.tcp.lingers()))
@@ -49,11 +49,13 @@ impl Core {
         let mut engine = self.engine.borrow_mut();
         let entry = engine.find_handle(handle, Kind::SetOptions)?;
         let descriptor = engine.handles.entry(entry).descriptor;
-        engine.backend.cold().set_tcp_options(descriptor, options)?;
-        if let Some(linger) = options.linger {
-            engine.handles.entry_mut(entry).lingers = matches!(linger, Linger::Wait(_));
+        let set = engine.backend.cold().set_tcp_options(descriptor, options);
+        if options.linger.is_some() {
+            // After an error nobody knows whether this one was set: the close then takes no chances.
+            let lingers = &mut engine.handles.entry_mut(entry).lingers;
+            *lingers = options.lingers() || (set.is_err() && *lingers);
         }
-        Ok(())
+        set
     }
 
     pub(crate) fn tcp_options(&self, handle: Id) -> Result<TcpOptions, Error> {
@@ -68,7 +70,7 @@ impl Core {
         &self,
         descriptor: OwnedDescriptor,
         kind: HandleKind,
-    ) -> Result<Id, (Error, OwnedDescriptor)> {
+    ) -> Result<NewId, (Error, OwnedDescriptor)> {
         let mut engine = self.engine.borrow_mut();
         match engine.backend.cold().check(&descriptor, kind) {
             Ok(lingers) => {
@@ -108,9 +110,9 @@ impl Core {
 }
 
 impl Engine {
-    fn insert(&mut self, descriptor: RawDescriptor, lingers: bool) -> Id {
+    fn insert(&mut self, descriptor: RawDescriptor, lingers: bool) -> NewId {
         let entry = self.handles.insert(descriptor, EntryState::Open);
         self.handles.entry_mut(entry).lingers = lingers;
-        self.handles.id(entry, self.number.get())
+        NewId(self.handles.id(entry, self.number.get()))
     }
 }

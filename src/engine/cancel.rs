@@ -8,7 +8,7 @@ use super::op::Op;
 use super::slots::{NONE, Payload, State};
 use super::{Core, Engine};
 use crate::backend::Outcome;
-use crate::handle::{Id, OpId};
+use crate::handle::{Id, NewId, OpId};
 use crate::op::Kind;
 use crate::{Error, ErrorKind};
 
@@ -40,12 +40,12 @@ impl Core {
     }
 
     /// Gives an open handle a name that only the caller knows, and cancels what doesn't send.
-    pub(crate) fn rename(&self, handle: Id) -> Result<Id, Error> {
+    pub(crate) fn rename(&self, handle: Id) -> Result<NewId, Error> {
         let mut engine = self.engine.borrow_mut();
         let entry = engine.find_handle(handle, Kind::CloseGracefully)?;
         engine.handles.make_stale(entry);
         engine.cancel_entry(entry, &[Lane::Receive, Lane::Free]);
-        Ok(engine.handles.id(entry, engine.number.get()))
+        Ok(NewId(engine.handles.id(entry, engine.number.get())))
     }
 
     pub(crate) fn reset(&self, timer: OpId, duration: Duration) -> bool {
@@ -101,6 +101,10 @@ impl Engine {
             // A repeating callback that ends itself: `after_item` looks at this.
             State::Running => {
                 let header = self.slots.header_mut(index);
+                if header.payload == Payload::Parts {
+                    // It has removed itself.
+                    return false;
+                }
                 header.error = header.error.or(Some(error));
             }
             State::Free | State::Placing | State::Orphaned | State::Done => return false,

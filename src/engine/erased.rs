@@ -88,7 +88,7 @@ const fn vtable<P, F>(complete: unsafe fn(&Core, u32, NonNull<u8>, Context)) -> 
 fn place<O: Describe, F>(core: &Core, operation: O, callback: F, vtable: &'static Vtable) -> OpId {
     let (parts, mut request) = operation.describe();
     let (index, place) = core.engine.borrow_mut().allocate(vtable);
-    let mut payload = place.cast::<Payload<O::Parts, F>>();
+    let payload = place.cast::<Payload<O::Parts, F>>();
     // SAFETY: `allocate` gives memory of the payload's layout that nobody else uses.
     unsafe {
         payload.write(Payload { parts: ManuallyDrop::new(parts), callback: ManuallyDrop::new(callback) });
@@ -97,7 +97,7 @@ fn place<O: Describe, F>(core: &Core, operation: O, callback: F, vtable: &'stati
     let undo = OnUnwind(|| core.dispose(index));
     // SAFETY: just written, and until `start` nobody but us knows the slot, so this is the only reference; it ends
     // before the memory it lends is used.
-    O::lend(unsafe { &mut payload.as_mut().parts }, &mut request, core);
+    O::lend(unsafe { parts_of(payload).as_mut() }, &mut request, core);
     std::mem::forget(undo);
     core.engine.borrow_mut().start(index, request)
 }
@@ -142,7 +142,7 @@ where
     O: ManyOperation,
     F: FnMut(&mut S, &EventLoop<S>, Event<O::Item>),
 {
-    let mut payload = place.cast::<Payload<O::Parts, F>>();
+    let payload = place.cast::<Payload<O::Parts, F>>();
     // SAFETY: as in `complete_once`.
     let (state, io) =
         unsafe { (context.state.cast::<S>().as_mut(), context.io.cast::<EventLoop<S>>().as_ref()) };
@@ -150,8 +150,8 @@ where
     if let Some(end) = item {
         // A callback that panics is not called again: its slot goes.
         let undo = OnUnwind(|| core.end_of_panicked(index));
-        // SAFETY: the caller vouches for the payload; while the slot is `Running` nothing else touches it.
-        let callback = unsafe { &mut *payload.as_mut().callback };
+        // SAFETY: the caller vouches for the payload; while the slot is `Running` nothing else touches its callback.
+        let callback = unsafe { &mut **callback_of(payload).as_mut() };
         callback(state, io, Event::Item(O::item(&end)));
         std::mem::forget(undo);
         core.after_item(index);
@@ -172,7 +172,26 @@ unsafe fn drop_callback<P, F>(payload: NonNull<u8>) {
     // Not where it lies: drop code may turn the loop, and if the system lets go of the buffer meanwhile, the slot is
     // freed and used again.
     // SAFETY: the caller vouches for the payload and that its callback is still there.
-    drop(unsafe { ManuallyDrop::take(&mut payload.cast::<Payload<P, F>>().as_mut().callback) });
+    drop(unsafe { ManuallyDrop::take(callback_of(payload.cast::<Payload<P, F>>()).as_mut()) });
+}
+
+/// The callback's place in a payload. Only its address is taken: no reference may cover the buffer beside it, in which
+/// the system may be writing.
+///
+/// # Safety
+/// The pointer is to the place of a payload.
+unsafe fn callback_of<P, F>(payload: NonNull<Payload<P, F>>) -> NonNull<ManuallyDrop<F>> {
+    // SAFETY: the field lies in the payload's place, so its address is not null.
+    unsafe { NonNull::new_unchecked(&raw mut (*payload.as_ptr()).callback) }
+}
+
+/// The buffers' place in a payload; as `callback_of`.
+///
+/// # Safety
+/// As there.
+unsafe fn parts_of<P, F>(payload: NonNull<Payload<P, F>>) -> NonNull<ManuallyDrop<P>> {
+    // SAFETY: as there.
+    unsafe { NonNull::new_unchecked(&raw mut (*payload.as_ptr()).parts) }
 }
 
 /// See `Vtable::drop_parts`.
@@ -181,7 +200,7 @@ unsafe fn drop_callback<P, F>(payload: NonNull<u8>) {
 /// As there.
 unsafe fn drop_parts<P, F>(payload: NonNull<u8>) {
     // SAFETY: the caller vouches for the payload and that its buffers are still there.
-    unsafe { ManuallyDrop::drop(&mut payload.cast::<Payload<P, F>>().as_mut().parts) }
+    unsafe { ManuallyDrop::drop(parts_of(payload.cast::<Payload<P, F>>()).as_mut()) }
 }
 
 impl Core {

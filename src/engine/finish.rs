@@ -8,6 +8,7 @@ use super::handles::{EntryState, Lane};
 use super::op::{End, Op, Transfer};
 use super::slots::{NONE, Payload, State};
 use crate::backend::{Address, Completion, Outcome, RawDescriptor, is_cancelled};
+use crate::handle::NewId;
 use crate::{Error, ErrorKind};
 
 /// What is to be done outside the engine's borrow.
@@ -301,10 +302,10 @@ impl Engine {
         match header.op {
             Op::Recv { start, .. } => end.start = start,
             Op::Connect if header.error.is_none() => {
-                end.stream = Some(self.handles.id(header.handle, self.number.get()));
+                end.stream = Some(NewId(self.handles.id(header.handle, self.number.get())));
             }
             Op::Accept { accepted: Some(entry) } => {
-                end.stream = Some(self.handles.id(entry, self.number.get()));
+                end.stream = Some(NewId(self.handles.id(entry, self.number.get())));
                 end.peer = self.accepted_peer(index, entry);
             }
             Op::Timer(schedule) => end.expirations = schedule.expirations,

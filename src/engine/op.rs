@@ -11,7 +11,7 @@ use super::Core;
 use super::handles::Lane;
 use super::vectored::Pieces;
 use crate::buf::RawLent;
-use crate::handle::Id;
+use crate::handle::{Id, NewId};
 use crate::op::{Half, Kind, Limit, Options};
 use crate::{Error, Instant};
 
@@ -156,7 +156,7 @@ pub struct End {
     pub(crate) moved: usize,
     /// Where in the buffer the received bytes begin.
     pub(crate) start: usize,
-    pub(crate) stream: Option<Id>,
+    pub(crate) stream: Option<NewId>,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) expirations: u64,
 }

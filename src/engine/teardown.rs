@@ -9,6 +9,7 @@ use super::handles::EntryState;
 use super::slots::{Slots, State};
 use super::{Core, Engine};
 use crate::handle::OpId;
+use crate::{Linger, TcpOptions};
 
 /// How long dropping a loop waits for the system to let go.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -95,6 +96,11 @@ impl Engine {
     fn close_all(&mut self) {
         for entry in self.handles.all() {
             if entry.state != EntryState::Free && !entry.close_submitted {
+                // Unsent data goes on in the system's own time: nobody waits for it here.
+                if entry.lingers {
+                    let no_waiting = TcpOptions::default().linger(Linger::System);
+                    let _ = self.backend.cold().set_tcp_options(entry.descriptor, &no_waiting);
+                }
                 // An error of close(2) can't be told to anybody any more.
                 let _ = self.backend.cold().detach(entry.descriptor).map(drop);
             }

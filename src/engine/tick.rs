@@ -69,6 +69,7 @@ impl Core {
             let over = self.in_flight() == 0 || left.is_zero();
             self.wait(Some(if over { Duration::ZERO } else { left }))?;
             if over {
+                self.stop.set(false);
                 return Ok(self.in_flight());
             }
         }

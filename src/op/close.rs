@@ -6,7 +6,7 @@ use super::{Kind, Operation, Options, Recv, Shutdown};
 use crate::engine::op::{Describe, End, Op, Request, Target};
 use crate::handle::Handle;
 use crate::op::Half;
-use crate::{Error, EventLoop, Instant, TcpStream};
+use crate::{Error, ErrorKind, EventLoop, Instant, TcpStream};
 
 /// Closes a handle and calls back when everything of it is over.
 ///
@@ -81,6 +81,11 @@ where
     F: FnOnce(&mut S, &EventLoop<S>, Result<(), Error>) + 'static,
 {
     io.submit(Recv::new(stream, buf).deadline(deadline), move |_, io, done| match done.result {
+        // A peer that never stops sending always has bytes ready, before a deadline can cancel anything.
+        Ok(()) if done.bytes > 0 && io.now() >= deadline => {
+            let late = Error::new(ErrorKind::TimedOut, Kind::CloseGracefully);
+            close_with(io, stream, Err(late), callback);
+        }
         Ok(()) if done.bytes > 0 => read_out(io, stream, deadline, done.buf, callback),
         result => close_with(io, stream, result, callback),
     });
