@@ -13,6 +13,9 @@ mod programs;
 mod random;
 mod skips;
 mod smoke;
+mod sockets_accept;
+mod sockets_connect;
+mod sockets_listen;
 mod streams;
 mod streams_buffers;
 mod streams_ends;
@@ -32,6 +35,9 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("panics", panics::CASES),
     ("random", random::CASES),
     ("smoke", smoke::CASES),
+    ("sockets_accept", sockets_accept::CASES),
+    ("sockets_connect", sockets_connect::CASES),
+    ("sockets_listen", sockets_listen::CASES),
     ("streams", streams::CASES),
     ("streams_buffers", streams_buffers::CASES),
     ("streams_ends", streams_ends::CASES),
