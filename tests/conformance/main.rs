@@ -7,6 +7,7 @@
 mod child;
 mod ending;
 mod hanging;
+mod input;
 mod panics;
 #[path = "../programs/mod.rs"]
 mod programs;
@@ -14,8 +15,11 @@ mod random;
 mod skips;
 mod smoke;
 mod sockets_accept;
+mod sockets_adopt;
 mod sockets_connect;
+mod sockets_handles;
 mod sockets_listen;
+mod sockets_options;
 mod streams;
 mod streams_buffers;
 mod streams_ends;
@@ -32,12 +36,16 @@ use support::{Case, Subject, run_watched};
 /// The rooms of the suite.
 const ROOMS: &[(&str, &[Case])] = &[
     ("ending", ending::CASES),
+    ("input", input::CASES),
     ("panics", panics::CASES),
     ("random", random::CASES),
     ("smoke", smoke::CASES),
     ("sockets_accept", sockets_accept::CASES),
+    ("sockets_adopt", sockets_adopt::CASES),
     ("sockets_connect", sockets_connect::CASES),
+    ("sockets_handles", sockets_handles::CASES),
     ("sockets_listen", sockets_listen::CASES),
+    ("sockets_options", sockets_options::CASES),
     ("streams", streams::CASES),
     ("streams_buffers", streams_buffers::CASES),
     ("streams_ends", streams_ends::CASES),
