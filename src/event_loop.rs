@@ -449,8 +449,8 @@ impl<S> EventLoop<S> {
     /// # Errors
     /// To the callback: [`TimedOut`](crate::ErrorKind::TimedOut),
     /// [`ConnectionReset`](crate::ErrorKind::ConnectionReset), [`Cancelled`](crate::ErrorKind::Cancelled) (a queued
-    /// send was cut short), [`StaleHandle`](crate::ErrorKind::StaleHandle),
-    /// [`WrongLoop`](crate::ErrorKind::WrongLoop).
+    /// send was cut short), [`Broken`](crate::ErrorKind::Broken) (one was removed after part of it had gone out),
+    /// [`StaleHandle`](crate::ErrorKind::StaleHandle), [`WrongLoop`](crate::ErrorKind::WrongLoop).
     ///
     /// ```
     /// # use std::io::Read;

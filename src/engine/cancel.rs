@@ -44,6 +44,7 @@ impl Core {
         let mut engine = self.engine.borrow_mut();
         let entry = engine.find_handle(handle, Kind::CloseGracefully)?;
         engine.handles.make_stale(entry);
+        engine.handles.entry_mut(entry).discarding = true;
         engine.cancel_entry(entry, &[Lane::Receive, Lane::Free]);
         Ok(NewId(engine.handles.id(entry, engine.number.get())))
     }

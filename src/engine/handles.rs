@@ -90,6 +90,8 @@ pub(crate) struct Entry {
     pub(crate) lingers: bool,
     /// A receive that had taken bytes was removed: every later one fails.
     pub(crate) receive_broken: bool,
+    /// What still comes is thrown away (a graceful close), so that its position doesn't matter.
+    pub(crate) discarding: bool,
     /// A send that had sent only part of its bytes was removed: every later one fails.
     pub(crate) send_broken: bool,
     /// The receiving half was shut down: every later receive is at the end of the stream.
@@ -120,7 +122,7 @@ impl Entry {
     /// Whether operations of this lane are refused from now on because of a removed one.
     pub(crate) fn broken(&self, lane: Lane) -> bool {
         match lane {
-            Lane::Receive => self.receive_broken,
+            Lane::Receive => self.receive_broken && !self.discarding,
             Lane::Send => self.send_broken,
             Lane::Free => false,
         }
@@ -163,6 +165,7 @@ impl Handles {
             close_submitted: false,
             lingers: false,
             receive_broken: false,
+            discarding: false,
             send_broken: false,
             receive_shut: false,
             was_reset: false,
