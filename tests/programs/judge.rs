@@ -176,7 +176,11 @@ fn badly(inner: &Inner, record: &Record, end: Option<&End>, error: Error) -> Ver
             ensure(lane == 0 && moves && over, "the stream was not over")
         }
         ErrorKind::ConnectionReset | ErrorKind::NotConnected => {
-            let gone = end.is_some_and(|end| peer_may_be_gone(inner, end));
+            let gone = end.is_some_and(|end| {
+                // Both have ended their sending halves: the connection is over, and shutdown(2) says so.
+                let over = end.shut[1] && may_be_over(inner, end);
+                peer_may_be_gone(inner, end) || (over && error.kind() == ErrorKind::NotConnected)
+            });
             ensure(gone || matches!(record.what, What::Connect) && inner.listener_closed, "nobody reset it")
         }
         ErrorKind::BrokenPipe => {
