@@ -99,6 +99,8 @@ impl Engine {
             },
             // The first who asked wins.
             State::Cancelling => {}
+            // Removed by its own callback, which is still running.
+            State::Running if header.payload == Payload::Parts => return false,
             // A repeating callback that ends itself: `after_item` looks at this.
             State::Running => {
                 let header = self.slots.header_mut(index);
@@ -194,7 +196,8 @@ impl Engine {
         let earliest = self.earliest;
         let header = self.slots.header_mut(index);
         let (Op::Timer(schedule), state) = (&mut header.op, header.state) else { return false };
-        if state != State::InFlight && (state != State::Running || header.error.is_some()) {
+        let running = state == State::Running && header.error.is_none() && header.payload == Payload::Whole;
+        if state != State::InFlight && !running {
             return false;
         }
         schedule.next = at.max(earliest);
