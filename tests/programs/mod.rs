@@ -123,6 +123,7 @@ fn carry_out(world: &Rc<World>, io: Rc<Io>, program: &Program) {
             world.note("drop the loop", None, None, 0);
             let ends = world.inner.borrow().ends.len();
             (0..ends).for_each(|end| world.mark_closed(end));
+            world.mark_all_removed();
         }
     }
     if program.ending != Ending::DropLoop {

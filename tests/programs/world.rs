@@ -253,6 +253,17 @@ impl World {
         }
     }
 
+    /// The loop's end removes what has not ended.
+    pub fn mark_all_removed(&self) {
+        let count = self.inner.borrow().records.len();
+        for operation in 0..count {
+            let live = self.inner.borrow().records[operation].is_live();
+            if live {
+                self.mark_removed(operation);
+            }
+        }
+    }
+
     /// The trace, one note a line.
     pub fn trace(&self) -> String {
         let mut text = String::new();
