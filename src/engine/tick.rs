@@ -62,9 +62,11 @@ impl Core {
     pub(crate) fn drain(&self, context: Context, limit: Duration) -> Result<usize, Error> {
         let _ticking = self.begin_ticking(Kind::Drain)?;
         let deadline = self.now() + limit;
+        self.engine.borrow_mut().cancel_everything();
         loop {
-            self.engine.borrow_mut().cancel_everything();
             self.run_ready(context);
+            // What callbacks have submitted, before waiting for its end.
+            self.engine.borrow_mut().cancel_everything();
             let left = deadline - self.now();
             let over = self.in_flight() == 0 || left.is_zero();
             self.wait(Some(if over { Duration::ZERO } else { left }))?;
