@@ -73,7 +73,9 @@ fn adopt(world: &Rc<World>, io: &Io, socket: TcpStream, pair: Pair) -> usize {
         let narrow = TcpOptions::default().recv_buffer(4096).send_buffer(4096);
         io.set_tcp_options(name, narrow).expect("an open socket");
     }
-    world.add_end(io, name)
+    let end = world.add_end(io, name);
+    world.inner.borrow_mut().ends[end].narrow = pair.narrow;
+    end
 }
 
 fn thread_peer(socket: TcpStream, number: usize, length: usize) -> ThreadPeer {
@@ -129,7 +131,7 @@ pub fn count_rest(world: &Rc<World>, io: &Io) {
         };
         let countable = {
             let inner = world.inner.borrow();
-            [first, second].map(|end| &inner.ends[end]).iter().all(|end| !end.closed)
+            [first, second].map(|end| &inner.ends[end]).iter().all(|end| !end.closed && !end.narrow)
         };
         if countable {
             count_pair(world, io, first, second);
@@ -155,8 +157,9 @@ fn count_pair(world: &Rc<World>, io: &Io, first: usize, second: usize) {
         let mut inner = world.inner.borrow_mut();
         let inner = &mut *inner;
         let (end, peer) = (&inner.ends[to], &inner.ends[from]);
-        // A removed receive may have taken bytes along; one that was shut down isn't owed any.
-        if end.removed[0] || end.shut[0] {
+        // A removed receive may have taken bytes along. A receiving half that was shut down isn't owed any, and answers
+        // what still comes with a reset, which takes the other direction along.
+        if end.removed[0] || end.shut[0] || peer.shut[0] {
             continue;
         }
         let all = [&end.received[..], &rest].concat();

@@ -85,6 +85,8 @@ pub struct End {
     /// This end's address and the other's.
     pub addresses: (SocketAddr, SocketAddr),
     pub closed: bool,
+    /// Its socket buffers are tiny: the system itself may take seconds to get over what it dropped.
+    pub narrow: bool,
     pub sends: Vec<Sent>,
     pub received: Vec<u8>,
     /// The operations of each direction, in submission order: receives, sends.
@@ -213,6 +215,7 @@ impl World {
             peer,
             addresses: addresses.unwrap_or((nowhere, nowhere)),
             closed: false,
+            narrow: false,
             sends: Vec::new(),
             received: Vec::new(),
             lanes: [Vec::new(), Vec::new()],
