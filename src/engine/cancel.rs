@@ -104,10 +104,6 @@ impl Engine {
             // A repeating callback that ends itself: `after_item` looks at this.
             State::Running => {
                 let header = self.slots.header_mut(index);
-                if header.payload == Payload::Parts {
-                    // It has removed itself.
-                    return false;
-                }
                 header.error = header.error.or(Some(error));
             }
             State::Free | State::Placing | State::Orphaned | State::Done => return false,

@@ -56,6 +56,7 @@ const ROOMS: &[(&str, &[Case])] = &[
 ];
 
 fn main() {
+    support::keep_panics_quiet();
     let mut arguments = Arguments::from_args();
     // Two cores; and a case that floods a loop shouldn't starve another's clock.
     arguments.test_threads = arguments.test_threads.or(Some(2));

@@ -49,6 +49,23 @@ pub fn long() -> bool {
     std::env::var_os("NBIO_LONG").is_some_and(|value| value == "1")
 }
 
+thread_local! {
+    /// The panics of the case that runs on this thread.
+    static PANICS: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}
+
+/// Many cases panic on purpose: what a case's own thread says of its panics is kept, and shown only if the case fails.
+pub fn keep_panics_quiet() {
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let kept =
+            PANICS.with_borrow_mut(|panics| panics.as_mut().map(|panics| panics.push(info.to_string())));
+        if kept.is_none() {
+            loud(info);
+        }
+    }));
+}
+
 /// A case that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -63,7 +80,13 @@ pub fn run_watched(name: &str, case: impl FnOnce()) -> Result<(), String> {
             std::process::abort();
         }
     });
+    PANICS.set(Some(Vec::new()));
     let result = catch_unwind(AssertUnwindSafe(case)).map_err(|panic| message(&*panic));
+    let panics = PANICS.take().unwrap_or_default();
+    let result = result.map_err(|text| match panics.last() {
+        Some(last) => format!("{text}\n{last}"),
+        None => text,
+    });
     drop(done);
     watcher.join().expect("the watcher doesn't panic");
     result
