@@ -157,7 +157,8 @@ impl Engine {
         let header = self.slots.header_mut(index);
         let kind = header.kind;
         match &mut header.op {
-            Op::Timer(schedule) if schedule.next <= now => {
+            // If both have come, what counts is which came first.
+            Op::Timer(schedule) if schedule.next <= now.min(schedule.until) => {
                 // Missed periods are counted, not made up for.
                 match (now - schedule.next).checked_div(schedule.period) {
                     None => self.settle(index, None),

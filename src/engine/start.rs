@@ -11,7 +11,7 @@ use super::timers::TimerKey;
 use crate::backend::{Address, Shot};
 use crate::handle::OpId;
 use crate::op::Half;
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Instant};
 
 /// The scratch block: a socket address that the system reads or writes.
 pub(super) const SCRATCH: Layout = Layout::new::<Address>();
@@ -20,7 +20,8 @@ impl Engine {
     /// The second half of every submit: the payload lies in its slot, and its memory is in the request.
     pub(super) fn start(&mut self, index: u32, request: Request) -> OpId {
         let backend = &self.backend;
-        let limit = request.limit(|| backend.now());
+        let mut now = None;
+        let limit = request.limit(|| *now.insert(backend.now()));
         let header = self.slots.header_mut(index);
         header.state = State::Queued;
         header.kind = request.kind;
@@ -29,15 +30,21 @@ impl Engine {
         if !request.options.background {
             self.pending += 1;
         }
-        if let Err(error) = self.aim(index, request.target, limit) {
+        if let Err(error) = self.aim(index, request.target, limit, now) {
             self.settle(index, Some(error));
             self.announce(index);
         }
         self.op_id(index)
     }
 
-    /// Finds what the operation is about and sets it going there.
-    fn aim(&mut self, index: u32, target: Target, limit: Option<u64>) -> Result<(), Error> {
+    /// Finds what the operation is about and sets it going there. `now` is what the clock said, if it was asked.
+    fn aim(
+        &mut self,
+        index: u32,
+        target: Target,
+        limit: Option<u64>,
+        now: Option<Instant>,
+    ) -> Result<(), Error> {
         let kind = self.slots.header(index).kind;
         match target {
             Target::Loop => {
@@ -46,7 +53,7 @@ impl Engine {
                 return Ok(());
             }
             Target::After(duration) => {
-                let at = self.backend.now() + duration;
+                let at = now.unwrap_or_else(|| self.backend.now()) + duration;
                 self.schedule(index, at.nanos(), limit);
                 return Ok(());
             }
@@ -200,7 +207,8 @@ impl Engine {
         let header = self.slots.header_mut(index);
         header.state = State::InFlight;
         let Op::Timer(schedule) = &mut header.op else { unreachable!("only timers aim at a point in time") };
-        *schedule = Schedule { next: at.max(earliest), until: limit.unwrap_or(u64::MAX), ..*schedule };
+        let until = limit.unwrap_or(u64::MAX).max(earliest);
+        *schedule = Schedule { next: at.max(earliest), until, ..*schedule };
         let wake = schedule.wake();
         self.set_timer(index, wake);
     }
