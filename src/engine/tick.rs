@@ -49,7 +49,9 @@ impl Core {
         let _ticking = self.begin_ticking(Kind::Tick)?;
         loop {
             self.run_ready(context);
-            let over = self.stop.take() || enough(context) || self.engine.borrow().pending == 0;
+            // `enough` first: it may call `stop`, and is asked in every tick.
+            let enough = enough(context);
+            let over = self.stop.take() || enough || self.engine.borrow().pending == 0;
             self.wait(over.then_some(Duration::ZERO))?;
             if over {
                 return Ok(());
