@@ -4,7 +4,11 @@
 //! and its name says which. Cases don't skip themselves: the one table in `skips.rs` does.
 //! `NBIO_LONG=1` runs the long forms.
 
+mod captures;
 mod child;
+mod closing;
+mod control;
+mod deadlines;
 mod ending;
 mod hanging;
 mod input;
@@ -27,6 +31,8 @@ mod streams_order;
 mod streams_races;
 mod streams_vectored;
 mod support;
+mod teardown;
+mod timers;
 mod transfer;
 mod wire;
 
@@ -35,6 +41,10 @@ use support::{Case, Subject, run_watched};
 
 /// The rooms of the suite.
 const ROOMS: &[(&str, &[Case])] = &[
+    ("captures", captures::CASES),
+    ("closing", closing::CASES),
+    ("control", control::CASES),
+    ("deadlines", deadlines::CASES),
     ("ending", ending::CASES),
     ("input", input::CASES),
     ("panics", panics::CASES),
@@ -52,6 +62,8 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("streams_order", streams_order::CASES),
     ("streams_races", streams_races::CASES),
     ("streams_vectored", streams_vectored::CASES),
+    ("teardown", teardown::CASES),
+    ("timers", timers::CASES),
     ("transfer", transfer::CASES),
 ];
 

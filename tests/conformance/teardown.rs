@@ -1,0 +1,219 @@
+//! Dropping a loop. Guarantee 5. (That its descriptors are closed is counted in `tests/environment.rs`.)
+
+use std::io::{Read, Write};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use nbio::{ErrorKind, EventLoop, TcpStream};
+
+use crate::hanging::{HOUR, Hanging, TOO_MUCH, Tracked, narrow_pair};
+use crate::panics::{OnDrop, boom, booms};
+use crate::support::{Case, Drops, Slot, Subject, listen, long, pair};
+
+pub const CASES: &[Case] = &[
+    Case { name: "drop_with_every_kind_in_flight", run: drop_with_every_kind_in_flight },
+    Case { name: "drop_with_thousands_in_flight", run: drop_with_thousands_in_flight },
+    Case { name: "drop_after_ends_before_their_callbacks", run: drop_after_ends_before_their_callbacks },
+    Case { name: "drop_in_a_callback_of_another_loop", run: drop_in_a_callback_of_another_loop },
+    Case { name: "drop_during_a_panic", run: drop_during_a_panic },
+    Case { name: "drop_with_drops_that_panic", run: drop_with_drops_that_panic },
+    Case { name: "drop_closes_what_is_open", run: drop_closes_what_is_open },
+    Case { name: "forgotten_loops_and_handles_harm_nobody", run: forgotten_loops_and_handles_harm_nobody },
+    Case { name: "handles_of_a_dropped_loop_are_nobodys", run: handles_of_a_dropped_loop_are_nobodys },
+];
+
+/// A loop waits up to a second for a system that doesn't let go; here it always lets go.
+const QUICK: Duration = Duration::from_millis(900);
+
+/// Drops a loop and says how long that took.
+fn drop_quickly(io: EventLoop) {
+    let start = Instant::now();
+    drop(io);
+    assert!(start.elapsed() < QUICK, "{:?}", start.elapsed());
+}
+
+/// Each callback and each buffer is dropped exactly once, no callback runs, and the system has let go of all.
+fn drop_with_every_kind_in_flight(subject: &Subject) {
+    // Right after the submit, started, and half cancelled.
+    for stage in 0..4 {
+        let io = subject.io();
+        let hanging = Hanging::submit(&io);
+        (0..stage.min(2)).for_each(|_| io.tick(Some(Duration::ZERO)).unwrap());
+        if stage == 3 {
+            hanging.ids.iter().step_by(2).for_each(|(_, id)| assert!(io.cancel(*id)));
+            hanging.close_handles(&io);
+        }
+        drop_quickly(io);
+        assert_eq!(hanging.ended.len(), 0, "stage {stage}");
+        hanging.assert_all_dropped();
+    }
+}
+
+/// Guarantee 5, with more than any ring holds.
+fn drop_with_thousands_in_flight(subject: &Subject) {
+    let many = if long() { 20_000 } else { 2_000 };
+    for started in [false, true] {
+        let io: EventLoop = subject.io();
+        let (callbacks, buffers) = (Drops::new(), Drops::new());
+        let (listener, address) = listen(&io);
+        let (stream, _peer) = narrow_pair(&io);
+        io.send_all(stream, Tracked::new(TOO_MUCH, &buffers), |_, _, _| ());
+        let streams: Vec<_> = (0..50).map(|_| pair(&io)).collect();
+        for nth in 0..many {
+            let [one, two, three, four] = [0; 4].map(|_| callbacks.counted());
+            io.accept(listener, move |_, _, _| drop(one));
+            io.recv(streams[nth % 50].0, Tracked::new(100, &buffers), move |_, _, _| drop(two));
+            io.send_all(stream, Tracked::new(100, &buffers), move |_, _, _| drop(three));
+            io.timer(HOUR, move |_, _, _| drop(four));
+        }
+        if started {
+            io.tick(Some(Duration::ZERO)).unwrap();
+        }
+        assert_eq!(io.in_flight(), 4 * many + 1);
+        drop_quickly(io);
+        assert_eq!((callbacks.count(), buffers.count()), (4 * many, 2 * many + 1));
+        assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens any more");
+    }
+}
+
+/// What has ended but not called back is dropped as well; an accepted connection is closed.
+fn drop_after_ends_before_their_callbacks(subject: &Subject) {
+    let io: EventLoop = subject.io();
+    let drops = Drops::new();
+    let (listener, address) = listen(&io);
+    let (stream, mut peer) = pair(&io);
+    peer.write_all(b"x").unwrap();
+    let [one, two, three, four, five] = [0; 5].map(|_| drops.counted());
+    io.accept(listener, move |_, _, _| drop(one));
+    io.recv(stream, Tracked::new(4, &drops), move |_, _, _| drop(two));
+    io.connect(address, move |_, _, _| drop(three));
+    let mut client = std::net::TcpStream::connect(address).unwrap();
+    io.tick(Some(Duration::from_millis(1))).unwrap();
+    io.next_tick(move |_, _, _| drop(four));
+    io.close_then(stream, move |_, _, _| drop(five));
+    drop_quickly(io);
+    assert_eq!(drops.count(), 6);
+    // The end of the stream, or a reset if the connection was never accepted.
+    assert!(matches!(client.read(&mut [0]), Ok(0) | Err(_)));
+}
+
+fn drop_in_a_callback_of_another_loop(subject: &Subject) {
+    let (outer, inner): (EventLoop, EventLoop) = (subject.io(), subject.io());
+    let hanging = Rc::new(Hanging::start(&inner));
+    let known = hanging.clone();
+    outer.next_tick(move |_, _, _| {
+        drop_quickly(inner);
+        known.assert_all_dropped();
+    });
+    outer.run().unwrap();
+    hanging.assert_all_dropped();
+    // And by the tear-down of another loop, in whose callback it is captured.
+    let inner: EventLoop = subject.io();
+    let hanging = Hanging::start(&inner);
+    outer.timer(HOUR, move |_, _, _| drop(inner));
+    drop_quickly(outer);
+    hanging.assert_all_dropped();
+}
+
+fn drop_during_a_panic(subject: &Subject) {
+    let kept = Slot::new();
+    let panicked = booms(|| {
+        let io = subject.io();
+        kept.put(Hanging::start(&io));
+        io.next_tick(|_, _, _| boom());
+        io.run().unwrap();
+    });
+    assert!(panicked);
+    kept.one().assert_all_dropped();
+    // With drops that panic, while already panicking: those panics go nowhere.
+    let drops = Drops::new();
+    let panicked = booms(|| {
+        let io: EventLoop = subject.io();
+        for _ in 0..5 {
+            let (counted, bomb) = (drops.counted(), OnDrop::new(|| boom()));
+            io.timer(HOUR, move |_, _, _| drop((counted, bomb)));
+        }
+        boom()
+    });
+    assert!(panicked);
+    assert_eq!(drops.count(), 5);
+}
+
+/// The first panic comes out of the drop; everything else is dropped all the same.
+fn drop_with_drops_that_panic(subject: &Subject) {
+    for started in [false, true] {
+        let io: EventLoop = subject.io();
+        let hanging = Hanging::submit(&io);
+        let drops = Drops::new();
+        let (stream, _peer) = pair(&io);
+        for _ in 0..10 {
+            let (counted, bomb) = (drops.counted(), OnDrop::new(|| boom()));
+            io.timer(HOUR, move |_, _, _| drop((counted, bomb)));
+            let (counted, bomb) = (drops.counted(), OnDrop::new(|| boom()));
+            io.recv(stream, Tracked::new(4, &drops), move |_, _, _| drop((counted, bomb)));
+        }
+        if started {
+            io.tick(Some(Duration::ZERO)).unwrap();
+        }
+        assert!(booms(|| drop_quickly(io)));
+        assert_eq!(drops.count(), 30);
+        hanging.assert_all_dropped();
+    }
+}
+
+fn drop_closes_what_is_open(subject: &Subject) {
+    let io: EventLoop = subject.io();
+    let (_, address) = listen(&io);
+    let (_idle, mut idle_peer) = pair(&io);
+    let (busy, mut busy_peer) = pair(&io);
+    io.recv(busy, [0; 4], |_, _, _| ());
+    let (closing, mut closing_peer) = pair(&io);
+    io.recv(closing, [0; 4], |_, _, _| ());
+    io.tick(Some(Duration::ZERO)).unwrap();
+    io.close(closing);
+    drop_quickly(io);
+    for peer in [&mut idle_peer, &mut busy_peer, &mut closing_peer] {
+        assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+    }
+    assert!(std::net::TcpStream::connect(address).is_err());
+}
+
+fn forgotten_loops_and_handles_harm_nobody(subject: &Subject) {
+    let forgotten: EventLoop = subject.io();
+    let (stream, _peer) = pair(&forgotten);
+    let drops = Drops::new();
+    let counted = drops.counted();
+    forgotten.recv(stream, Tracked::new(100, &drops), move |_, _, _| drop(counted));
+    forgotten.tick(Some(Duration::ZERO)).unwrap();
+    std::mem::forget(forgotten);
+    assert_eq!(drops.count(), 0);
+    let io: EventLoop = subject.io();
+    let seen = Slot::new();
+    let put = seen.clone();
+    io.recv(stream, [0; 4], move |_, _, done| put.put(done.result.unwrap_err().kind()));
+    io.run().unwrap();
+    assert_eq!(seen.one(), ErrorKind::WrongLoop);
+    drop_quickly(io);
+}
+
+/// A later loop, which has the same number, takes no handle and no operation of an earlier one for its own.
+fn handles_of_a_dropped_loop_are_nobodys(subject: &Subject) {
+    let (mut streams, mut ids, mut peers): (Vec<TcpStream>, Vec<_>, Vec<_>) = (vec![], vec![], vec![]);
+    for _ in 0..20 {
+        let io: EventLoop = subject.io();
+        let (stream, peer) = pair(&io);
+        let id = io.recv(stream, [0; 4], |_, _, _| panic!("nothing comes"));
+        for old in &ids {
+            assert!(!io.cancel(*old) && !io.remove(*old));
+        }
+        for old in &streams {
+            let kind = io.local_address(*old).unwrap_err().kind();
+            assert!(matches!(kind, ErrorKind::StaleHandle | ErrorKind::WrongLoop));
+            io.close(*old);
+        }
+        assert_eq!(io.in_flight(), 1);
+        streams.push(stream);
+        ids.push(id);
+        peers.push(peer);
+    }
+}
