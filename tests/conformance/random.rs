@@ -12,7 +12,7 @@ pub const CASES: &[Case] = &[
 /// order, results fit what was asked, stale names reach nobody, and nothing is left alive.
 fn programs_keep_every_guarantee(subject: &Subject) {
     let long_form = if subject.name == "io_uring" { 100_000 } else { 20_000 };
-    let programs = if long() { long_form } else { 800 };
+    let programs = if long() { long_form } else { 1_500 };
     run(&subject.builder(), Style::default(), 0..programs);
 }
 

@@ -1,0 +1,5 @@
+//! A loop isn't shared between threads.
+fn main() {
+    fn needs_sync<T: Sync>() {}
+    needs_sync::<nbio::EventLoop>();
+}

@@ -1,0 +1,4 @@
+//! Nobody else can say what an operation is: what `Operation` needs can't be named.
+use nbio::engine::op::Describe;
+
+fn main() {}
