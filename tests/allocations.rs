@@ -1,0 +1,320 @@
+//! Guarantee 12: no heap allocation per operation once the loop is warm.
+//!
+//! The allocator counts per thread, so that a peer's thread (or the test harness) disturbs nothing. Every scenario runs
+//! some rounds to get warm, and then must not allocate in any of those that follow.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use nbio::{
+    Backend, Builder, Done, ErrorKind, Event, EventLoop, ManyOperation, OpId, Operation, TcpListener,
+    TcpStream, op,
+};
+
+thread_local!(static ALLOCATIONS: Cell<u64> = const { Cell::new(0) });
+
+struct Counting;
+
+impl Counting {
+    fn count() {
+        // A thread that is being torn down doesn't matter.
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+    }
+}
+
+// SAFETY: `System` does it all. The counter is a plain thread-local without a destructor: using it allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        Counting::count();
+        // SAFETY: as the caller vouches.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: as the caller vouches.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        Counting::count();
+        // SAFETY: as the caller vouches.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const WARM_UP: u64 = 300;
+const MEASURED: u64 = 2_000;
+
+/// The shared state: counts rounds, and the allocations in those after the warm-up.
+#[derive(Default)]
+struct Rounds {
+    done: u64,
+    before: u64,
+    after: Option<u64>,
+    /// The interval of this round.
+    interval: Option<OpId>,
+}
+
+impl Rounds {
+    /// A round is over; says whether another is wanted.
+    fn again(&mut self, io: &EventLoop<Rounds>) -> bool {
+        self.done += 1;
+        if self.done == WARM_UP {
+            self.before = ALLOCATIONS.get();
+        }
+        if self.done < WARM_UP + MEASURED {
+            return true;
+        }
+        self.after = Some(ALLOCATIONS.get());
+        io.stop();
+        false
+    }
+}
+
+/// Runs a scenario on each set-up of io_uring, and counts.
+fn measure(start: impl Fn(&EventLoop<Rounds>)) {
+    for (backend, ring_size) in [(Backend::IoUring, 64), (Backend::IoUringPlain, 64), (Backend::IoUring, 1)] {
+        let io = Builder::new().backend(backend).ring_size(ring_size).build().unwrap();
+        start(&io);
+        let mut rounds = Rounds::default();
+        io.run_with(&mut rounds).unwrap();
+        let after = rounds.after.expect("all rounds were run");
+        assert_eq!(
+            after - rounds.before,
+            0,
+            "allocations in {MEASURED} rounds, {backend:?}, ring of {ring_size}"
+        );
+    }
+}
+
+/// Two streams of the loop, connected with each other.
+fn connected(io: &EventLoop<Rounds>) -> (TcpStream, TcpStream) {
+    let (first, second) = sockets();
+    (io.adopt(first).unwrap(), io.adopt(second).unwrap())
+}
+
+fn sockets() -> (std::net::TcpStream, std::net::TcpStream) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let first = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (first, listener.accept().unwrap().0)
+}
+
+#[test]
+fn the_counter_counts() {
+    let before = ALLOCATIONS.get();
+    let vec = std::hint::black_box(Vec::<u8>::with_capacity(100));
+    assert_eq!(ALLOCATIONS.get() - before, 1, "{vec:?}");
+    let io = EventLoop::<Rounds>::new().unwrap();
+    io.next_tick(|rounds, _, _| rounds.done += *std::hint::black_box(Box::new(1)));
+    let before = ALLOCATIONS.get();
+    io.run_with(&mut Rounds::default()).unwrap();
+    assert!(ALLOCATIONS.get() > before, "an allocation in a callback is seen");
+}
+
+#[test]
+fn echo_of_vecs() {
+    fn serve(io: &EventLoop<Rounds>, stream: TcpStream, buf: Vec<u8>) {
+        io.recv(stream, buf, move |_, io, done| {
+            assert_eq!(done.bytes, 100);
+            io.send_all(stream, done.buf, move |_, io, sent| serve(io, stream, sent.buf));
+        });
+    }
+    fn ask(io: &EventLoop<Rounds>, stream: TcpStream, question: Vec<u8>, answer: Vec<u8>) {
+        io.send_all(stream, question, move |_, io, sent| {
+            io.recv_exact(stream, answer, 100, move |rounds, io, done| {
+                assert_eq!(done.data(), sent.buf);
+                if rounds.again(io) {
+                    ask(io, stream, sent.buf, done.buf);
+                }
+            });
+        });
+    }
+    measure(|io| {
+        let (client, server) = connected(io);
+        serve(io, server, Vec::with_capacity(4096));
+        ask(io, client, vec![7; 100], Vec::with_capacity(100));
+    });
+}
+
+#[test]
+fn echo_of_arrays_with_deadlines() {
+    const LATER: Duration = Duration::from_secs(60);
+    type Buffer = [u8; 8192];
+    fn serve(io: &EventLoop<Rounds>, stream: TcpStream, buf: Buffer) {
+        io.submit(op::Recv::new(stream, buf).timeout(LATER), move |_, io, done| {
+            let reply = op::Send::new(stream, done.filled()).all().timeout(LATER);
+            io.submit(reply, move |_, io, sent| serve(io, stream, sent.buf.into_inner()));
+        });
+    }
+    fn ask(io: &EventLoop<Rounds>, stream: TcpStream, question: Buffer, answer: Buffer) {
+        io.submit(op::Send::new(stream, question).all().timeout(LATER), move |_, io, sent| {
+            let receive = op::Recv::new(stream, answer).exact(8192).timeout(LATER);
+            io.submit(receive, move |rounds: &mut Rounds, io, done| {
+                assert_eq!((done.bytes, done.buf), (8192, sent.buf));
+                if rounds.again(io) {
+                    ask(io, stream, sent.buf, done.buf);
+                }
+            });
+        });
+    }
+    measure(|io| {
+        let (client, server) = connected(io);
+        serve(io, server, [0; 8192]);
+        ask(io, client, [9; 8192], [0; 8192]);
+    });
+}
+
+#[test]
+fn echo_of_several_buffers() {
+    type Buffers = [Vec<u8>; 3];
+    fn serve(io: &EventLoop<Rounds>, stream: TcpStream, bufs: Buffers) {
+        io.submit(op::RecvVectored::new(stream, bufs).exact(60), move |_, io, done: Done<Buffers>| {
+            io.send_vectored(stream, done.buf, move |_, io, sent| serve(io, stream, sent.buf));
+        });
+    }
+    fn ask(io: &EventLoop<Rounds>, stream: TcpStream, question: Buffers, answer: Buffers) {
+        io.send_vectored(stream, question, move |_, io, sent| {
+            let receive = op::RecvVectored::new(stream, answer).exact(60);
+            io.submit(receive, move |rounds: &mut Rounds, io, done| {
+                assert_eq!(done.buf, sent.buf);
+                if rounds.again(io) {
+                    ask(io, stream, sent.buf, done.buf);
+                }
+            });
+        });
+    }
+    let empty = || [0; 3].map(|_| Vec::with_capacity(20));
+    measure(|io| {
+        let (client, server) = connected(io);
+        serve(io, server, empty());
+        ask(io, client, [1, 2, 3].map(|byte| vec![byte; 20]), empty());
+    });
+}
+
+#[test]
+fn echo_with_a_peer_in_a_thread() {
+    fn ask(io: &EventLoop<Rounds>, stream: TcpStream, buf: Vec<u8>) {
+        io.send_all(stream, buf, move |_, io, sent| {
+            io.recv_exact(stream, sent.buf, 512, move |rounds, io, done| {
+                done.result.unwrap();
+                if rounds.again(io) {
+                    ask(io, stream, done.buf);
+                }
+            });
+        });
+    }
+    measure(|io| {
+        let (socket, mut peer) = sockets();
+        // It ends with the connection; what it allocates is its own business.
+        std::thread::spawn(move || {
+            let mut buf = vec![0; 512];
+            while peer.read_exact(&mut buf).is_ok() && peer.write_all(&buf.clone()).is_ok() {}
+        });
+        ask(io, io.adopt(socket).unwrap(), vec![3; 512]);
+    });
+}
+
+#[test]
+fn timers_intervals_and_next_ticks() {
+    fn round(io: &EventLoop<Rounds>) {
+        let idle = io.timer(Duration::from_secs(9), |_, _, ended| assert!(ended.is_err()));
+        io.next_tick(move |_, io, _| {
+            assert!(io.reset(idle, Duration::from_secs(8)));
+            io.timer(Duration::ZERO, move |rounds, io, _| {
+                assert!(io.cancel(idle));
+                let removed = io.timer(Duration::from_secs(7), |_, _, _| unreachable!("removed"));
+                assert!(io.remove(removed));
+                every(rounds, io);
+                late(io);
+            });
+        });
+    }
+    /// An interval that ends itself.
+    fn every(rounds: &mut Rounds, io: &EventLoop<Rounds>) {
+        let mut items = 0;
+        let every = op::Interval::every(Duration::from_nanos(1)).timeout(Duration::from_secs(60));
+        let id = io.submit_many(every, move |rounds: &mut Rounds, io, event| match event {
+            Event::Item(_) => {
+                items += 1;
+                if items == 3 {
+                    assert!(io.cancel(rounds.interval.expect("written down")));
+                }
+            }
+            Event::End(result) => {
+                assert_eq!(result.unwrap_err().kind(), ErrorKind::Cancelled);
+                if rounds.again(io) {
+                    round(io);
+                }
+            }
+        });
+        rounds.interval = Some(id);
+    }
+    /// An interval whose deadline comes first.
+    fn late(io: &EventLoop<Rounds>) {
+        let short = op::Interval::every(Duration::from_secs(3)).timeout(Duration::ZERO);
+        io.submit_many(short, |_: &mut Rounds, _, event| match event {
+            Event::Item(_) => unreachable!("its deadline comes first"),
+            Event::End(result) => assert_eq!(result.unwrap_err().kind(), ErrorKind::TimedOut),
+        });
+    }
+    measure(round);
+}
+
+#[test]
+fn cancels_and_removes_of_receives() {
+    fn round(io: &EventLoop<Rounds>, stream: TcpStream, buf: Vec<u8>) {
+        let removed = io.recv(stream, [0; 64], |_, _, _| unreachable!("removed"));
+        let cancelled = io.recv(stream, buf, move |rounds, io, done| {
+            assert_eq!(done.result.unwrap_err().kind(), ErrorKind::Cancelled);
+            if rounds.again(io) {
+                round(io, stream, done.buf);
+            }
+        });
+        io.next_tick(move |_, io, _| assert!(io.remove(removed) && io.cancel(cancelled)));
+    }
+    measure(|io| {
+        let (stream, _peer) = connected(io);
+        round(io, stream, Vec::with_capacity(100));
+    });
+}
+
+#[test]
+fn operations_whose_closure_does_not_fit_a_slot() {
+    fn round(io: &EventLoop<Rounds>, ballast: [u64; 200]) {
+        io.next_tick(move |rounds, io, _| {
+            assert_eq!(ballast[199], 199);
+            if rounds.again(io) {
+                round(io, ballast);
+            }
+        });
+    }
+    measure(|io| round(io, std::array::from_fn(|index| index as u64)));
+}
+
+#[test]
+fn accept_connect_and_close() {
+    fn round(io: &EventLoop<Rounds>, listener: TcpListener) {
+        io.accept(listener, |_, io, accepted| {
+            let stream = accepted.unwrap().stream;
+            // The end of the stream comes when the client closes.
+            io.recv(stream, [0; 16], move |_, io, done| {
+                assert_eq!(done.bytes, 0);
+                io.close(stream);
+            });
+        });
+        io.connect(io.local_address(listener).unwrap(), move |_, io, connected| {
+            io.close_then(connected.unwrap(), move |rounds, io, closed| {
+                closed.unwrap();
+                if rounds.again(io) {
+                    round(io, listener);
+                }
+            });
+        });
+    }
+    measure(|io| round(io, io.listen_tcp(([127, 0, 0, 1], 0)).unwrap()));
+}
