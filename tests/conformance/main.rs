@@ -10,6 +10,7 @@ mod closing;
 mod control;
 mod deadlines;
 mod ending;
+mod faults;
 mod hanging;
 mod input;
 mod panics;
@@ -46,6 +47,7 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("control", control::CASES),
     ("deadlines", deadlines::CASES),
     ("ending", ending::CASES),
+    ("faults", faults::CASES),
     ("input", input::CASES),
     ("panics", panics::CASES),
     ("random", random::CASES),

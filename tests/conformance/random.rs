@@ -5,6 +5,10 @@ use crate::support::{Case, Subject, long};
 
 pub const CASES: &[Case] = &[
     Case { name: "programs_keep_every_guarantee", run: programs_keep_every_guarantee },
+    Case {
+        name: "programs_interrupted_by_signals_keep_every_guarantee",
+        run: programs_interrupted_by_signals,
+    },
     Case { name: "programs_with_peers_in_threads_keep_every_guarantee", run: programs_with_peers_in_threads },
 ];
 
@@ -19,5 +23,11 @@ fn programs_keep_every_guarantee(subject: &Subject) {
 /// The same, against peers that really are at work at the same time.
 fn programs_with_peers_in_threads(subject: &Subject) {
     let programs = if long() { 10_000 } else { 150 };
-    run(&subject.builder(), Style { threads: true }, 0..programs);
+    run(&subject.builder(), Style { threads: true, ..Style::default() }, 0..programs);
+}
+
+/// The same, while every system call may be interrupted by a signal (EINTR).
+fn programs_interrupted_by_signals(subject: &Subject) {
+    let programs = if long() { 10_000 } else { 300 };
+    run(&subject.builder(), Style { signals: true, ..Style::default() }, 0..programs);
 }

@@ -10,6 +10,7 @@ mod descriptors;
 mod judge;
 mod perform;
 mod setup;
+mod signals;
 mod step;
 mod tracked;
 mod transfer;
@@ -53,9 +54,8 @@ pub fn run(builder: &Builder, style: Style, seeds: Range<u64>) {
 
 fn run_all(builder: &Builder, style: Style, seeds: Range<u64>) {
     let bench = Bench::new(builder);
-    for seed in seeds {
-        run_one(&bench, style, seed);
-    }
+    let all = || seeds.for_each(|seed| run_one(&bench, style, seed));
+    if style.signals { signals::pestered(all) } else { all() }
 }
 
 fn chosen() -> Option<Range<u64>> {

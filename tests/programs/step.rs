@@ -163,6 +163,8 @@ pub struct Program {
 pub struct Style {
     /// Peers in threads.
     pub threads: bool,
+    /// Signals all the time.
+    pub signals: bool,
 }
 
 impl Plan {
