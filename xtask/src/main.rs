@@ -46,15 +46,17 @@ fn run() -> Result<bool, Failure> {
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["mutate"] if list => mutate::list(&root()),
-        ["mutate", names @ ..] => mutate::run(&root(), names),
-        ["lint-tree"] => lint_tree::run(&root()),
+        ["mutate"] if list => mutate::list(&root()?),
+        ["mutate", names @ ..] => mutate::run(&root()?, names),
+        ["lint-tree"] => lint_tree::run(&root()?),
         _ => Err(USAGE.into()),
     }
 }
 
-/// The repository.
-fn root() -> PathBuf {
-    let member = Path::new(env!("CARGO_MANIFEST_DIR"));
-    member.parent().expect("xtask is a directory of the repository").to_owned()
+/// The repository. `cargo run` tells at run time; what was true at compile time may be another worktree's, if they share
+/// a target directory.
+fn root() -> Result<PathBuf, Failure> {
+    let member = std::env::var_os("CARGO_MANIFEST_DIR").ok_or("run it as `cargo xtask`")?;
+    let root = Path::new(&member).parent().ok_or("xtask is a directory of the repository")?;
+    Ok(root.to_owned())
 }
