@@ -156,6 +156,13 @@ impl Lent<'_> {
         self.slice(initialised..)
     }
 
+    /// Tells the owner that none of the lent part was filled.
+    pub(crate) fn leave_empty(self) {
+        // SAFETY: the lifetime keeps the owner in its place and everybody else away from it, and no byte is
+        // claimed to be written.
+        unsafe { self.into_raw().set_filled(0) }
+    }
+
     /// Takes the lifetime off; the engine answers for it from here on.
     pub(crate) fn into_raw(self) -> RawLent {
         RawLent { memory: self.memory, length: self.length, owner: self.owner }

@@ -8,7 +8,7 @@ use crate::engine::Core;
 use crate::engine::op::{Describe, End, Op, Request, Target};
 use crate::engine::vectored::{MOST_PIECES, Pieces};
 use crate::handle::sealed::Handle as _;
-use crate::{Error, IoBuf, IoBufMut, TcpListener, TcpOptions, TcpStream};
+use crate::{Error, IoBuf, IoBufMut, Lent, TcpListener, TcpOptions, TcpStream};
 
 /// A connection that was accepted.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -333,16 +333,10 @@ impl<V: Buffers<Buf: IoBufMut>> Describe for RecvVectored<V> {
     fn lend(bufs: &mut V, request: &mut Request, core: &Core) {
         let bufs = bufs.buffers_mut();
         let (append, count) = (request.append, bufs.len());
-        let mut lend = |at: usize| {
-            let lent = bufs[at].as_uninit();
-            if append { lent.spare().into_raw() } else { lent.into_raw() }
-        };
-        let Some(mut gathered) = gather(core, count, &mut lend) else {
+        let Some(mut gathered) = gather(core, count, |at| part(&mut bufs[at], append).into_raw()) else {
             request.target = Target::Nothing;
-            for at in 0..count {
-                // SAFETY: the buffer lies in its slot, nothing refers to it, and no byte is claimed to be written.
-                unsafe { lend(at).set_filled(0) }
-            }
+            // They come back as after any receive of 0 bytes.
+            bufs.iter_mut().for_each(|buf| part(buf, append).leave_empty());
             return;
         };
         let mut length = gathered.length();
@@ -355,6 +349,12 @@ impl<V: Buffers<Buf: IoBufMut>> Describe for RecvVectored<V> {
         let Op::RecvVectored { pieces, .. } = &mut request.op else { unreachable!("described above") };
         *pieces = gathered;
     }
+}
+
+/// What of a buffer is received into.
+fn part<B: IoBufMut>(buf: &mut B, append: bool) -> Lent<'_> {
+    let lent = buf.as_uninit();
+    if append { lent.spare() } else { lent }
 }
 
 /// Collects the memory of `count` buffers; `None` if they are too many.
