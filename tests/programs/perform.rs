@@ -98,7 +98,7 @@ impl On {
         let it = &inner.ends[end];
         // Every fourth operation on an end that had other names.
         if let Some(&old) = it.old.last()
-            && inner.records.len() % 4 == 0
+            && inner.records.len().is_multiple_of(4)
         {
             return On::Stream { end: None, name: Name::Stale, stream: old };
         }
@@ -318,7 +318,11 @@ impl Drop for Over<'_> {
 fn on_itself(world: &Rc<World>, io: &Io, operation: usize) {
     let id = world.inner.borrow().records[operation].id;
     let Some(id) = id else { return };
-    if operation % 2 == 0 { cancel(world, io, operation, id) } else { remove(world, io, operation, id) }
+    if operation.is_multiple_of(2) {
+        cancel(world, io, operation, id)
+    } else {
+        remove(world, io, operation, id)
+    }
 }
 
 fn close(world: &Rc<World>, io: &Io, end: usize) {
