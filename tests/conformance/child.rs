@@ -10,6 +10,16 @@ const VARIABLE: &str = "NBIO_CONFORMANCE_CHILD";
 /// Runs `body` in a child process and fails with its output if it fails. `case` is the calling case's own name with
 /// its room: the child is started with that as its only filter, so it comes here by the same way.
 pub fn run(subject: &Subject, case: &str, body: impl FnOnce(&Subject)) {
+    run_prepared(subject, case, |_| (), body);
+}
+
+/// As `run`; `prepare` says how the child is started: with which environment, say.
+pub fn run_prepared(
+    subject: &Subject,
+    case: &str,
+    prepare: impl FnOnce(&mut Command),
+    body: impl FnOnce(&Subject),
+) {
     let trial = format!("{}::{case}", subject.name);
     let end = format!("{trial} came to its end");
     if std::env::var_os(VARIABLE).is_some() {
@@ -18,12 +28,10 @@ pub fn run(subject: &Subject, case: &str, body: impl FnOnce(&Subject)) {
         println!("{end}");
         return;
     }
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--nocapture", "--test-threads=1", "--exact", &trial])
-        .env(VARIABLE, &trial)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--nocapture", "--test-threads=1", "--exact", &trial]).env(VARIABLE, &trial);
+    prepare(&mut command);
+    let output = command.stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);
     let passed = output.status.success() && said.contains(&end);

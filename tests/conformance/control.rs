@@ -1,21 +1,16 @@
-//! Turning the loop: tick, run, stop, drain, budgets, what is counted. Guarantees 1, 2 and 9.
+//! Turning the loop: tick, run, stop, drain, what is counted and told. Guarantees 2 and 9.
 
 use std::cell::Cell;
 use std::io::Write;
 use std::rc::Rc;
 use std::time::{Duration, Instant as StdInstant};
 
-use nbio::{
-    Backend, Builder, ErrorKind, Event, EventLoop, Half, ManyOperation, OpId, Operation, Support, op,
-};
+use nbio::{Backend, Builder, ErrorKind, Event, EventLoop, ManyOperation, OpId, Operation, Support, op};
 
-use crate::hanging::{HOUR, Hanging, TOO_MUCH, both_ends, idle, narrow_pair};
+use crate::hanging::{HOUR, Hanging, idle};
 use crate::support::{Case, Slot, Subject, pair};
 
 pub const CASES: &[Case] = &[
-    Case { name: "no_callback_runs_inside_submit", run: no_callback_runs_inside_submit },
-    Case { name: "a_tick_never_runs_what_it_submits", run: a_tick_never_runs_what_it_submits },
-    Case { name: "next_ticks_run_in_submission_order", run: next_ticks_run_in_submission_order },
     Case { name: "tick_with_nothing_in_flight", run: tick_with_nothing_in_flight },
     Case { name: "tick_of_no_time_does_not_wait", run: tick_of_no_time_does_not_wait },
     Case { name: "tick_waits_until_something_ends", run: tick_waits_until_something_ends },
@@ -30,166 +25,9 @@ pub const CASES: &[Case] = &[
     Case { name: "drain_cancels_what_callbacks_submit", run: drain_cancels_what_callbacks_submit },
     Case { name: "drain_ends_at_its_limit", run: drain_ends_at_its_limit },
     Case { name: "in_flight_counts", run: in_flight_counts },
-    Case { name: "completion_budget_of_one", run: completion_budget_of_one },
-    Case { name: "timer_budget_of_one", run: timer_budget_of_one },
-    Case { name: "budgets_of_one_still_do_everything", run: budgets_of_one_still_do_everything },
-    Case { name: "nobody_starves", run: nobody_starves },
     Case { name: "builder_ranges", run: builder_ranges },
     Case { name: "report_tells_what_and_why", run: report_tells_what_and_why },
 ];
-
-/// Guarantees 1 and 2: whatever is wrong with it, the callback runs later, and once.
-fn no_callback_runs_inside_submit(subject: &Subject) {
-    let (io, other): (EventLoop, EventLoop) = (subject.io(), subject.io());
-    let (foreign, _foreign_peer) = pair(&other);
-    let (stream, _peer) = pair(&io);
-    let (stale, _stale_peer) = pair(&io);
-    let (shut, _shut_peer) = pair(&io);
-    let listener = io.listen_tcp(([127, 0, 0, 1], 0)).unwrap();
-    io.close(stale);
-    io.close(listener);
-    io.shutdown(shut, Half::Both, |_, _, _| ());
-    let ended: Slot<(usize, Option<ErrorKind>)> = Slot::new();
-    let mut expected = Vec::new();
-    let mut expect = |kind: Option<ErrorKind>| {
-        expected.push(kind);
-        assert_eq!(ended.len(), 0, "no callback runs inside submit");
-        let (nth, seen) = (expected.len() - 1, ended.clone());
-        move |result: Result<(), nbio::Error>| seen.put((nth, result.err().map(|error| error.kind())))
-    };
-    for (handle, kind) in [(stale, ErrorKind::StaleHandle), (foreign, ErrorKind::WrongLoop)] {
-        let end = expect(Some(kind));
-        io.recv(handle, [0; 4], move |_, _, done| end(done.result));
-        let end = expect(Some(kind));
-        io.recv_vectored(handle, [[0; 4]; 2], move |_, _, done| end(done.result));
-        let end = expect(Some(kind));
-        io.send(handle, "x", move |_, _, done| end(done.result));
-        let end = expect(Some(kind));
-        io.send_vectored(handle, ["x"], move |_, _, done| end(done.result));
-        let end = expect(Some(kind));
-        io.shutdown(handle, Half::Write, move |_, _, shut| end(shut));
-        let end = expect(Some(kind));
-        io.close_then(handle, move |_, _, closed| end(closed));
-    }
-    let end = expect(Some(ErrorKind::StaleHandle));
-    io.accept(listener, move |_, _, accepted| end(accepted.map(drop)));
-    let invalid = Some(ErrorKind::InvalidInput);
-    let end = expect(invalid);
-    io.recv(stream, [0; 0], move |_, _, done| end(done.result));
-    let end = expect(invalid);
-    io.recv_exact(stream, [0; 4], 5, move |_, _, done| end(done.result));
-    let end = expect(invalid);
-    io.recv_vectored(stream, vec![[0; 1]; 1025], move |_, _, done| end(done.result));
-    let end = expect(invalid);
-    io.send_vectored(stream, vec!["x"; 1025], move |_, _, done| end(done.result));
-    let end = expect(None);
-    io.recv_exact(stream, [0; 4], 0, move |_, _, done| end(done.result));
-    let end = expect(None);
-    io.send(stream, "", move |_, _, done| end(done.result));
-    let end = expect(None);
-    io.recv(shut, [0; 4], move |_, _, done| end(done.result));
-    let end = expect(Some(ErrorKind::BrokenPipe));
-    io.send(shut, "x", move |_, _, done| end(done.result));
-    let end = expect(None);
-    io.next_tick(move |_, _, result| end(result));
-    let end = expect(None);
-    io.timer(Duration::ZERO, move |_, _, result| end(result));
-    let end = expect(Some(ErrorKind::AddrNotAvailable));
-    let connect = op::Connect::new(([127, 0, 0, 1], 1)).from(([192, 0, 2, 1], 0));
-    io.submit(connect, move |_, _, connected| end(connected.map(drop)));
-    // More than any ring of the subjects holds.
-    for _ in 0..3_000 {
-        let end = expect(None);
-        io.close_then(pair_end(&io), move |_, _, closed| end(closed));
-    }
-    assert_eq!(ended.len(), 0);
-    io.run().unwrap();
-    let mut ended = ended.take();
-    ended.sort_by_key(|end| end.0);
-    assert!(ended.iter().map(|end| end.0).eq(0..expected.len()), "each ends exactly once");
-    for (nth, kind) in ended {
-        assert_eq!(kind, expected[nth], "number {nth}");
-    }
-}
-
-/// Something open that costs one descriptor.
-fn pair_end(io: &EventLoop) -> nbio::TcpListener {
-    thread_local!(static OPEN: std::net::TcpListener = std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    io.adopt(OPEN.with(|open| open.try_clone().unwrap())).unwrap()
-}
-
-/// Guarantees 1 and 9: each kind of immediate end, submitted in a callback, runs in the very next tick.
-fn a_tick_never_runs_what_it_submits(subject: &Subject) {
-    let io: EventLoop = subject.io();
-    let (stream, _peer) = pair(&io);
-    let (stale, _stale_peer) = pair(&io);
-    io.close(stale);
-    io.recv(stream, [0; 4], |_, _, _| ());
-    let (tick, ran) = (Rc::new(Cell::new(0)), Slot::new());
-    let (now, seen) = (tick.clone(), ran.clone());
-    let far = io.timer(HOUR, move |_, _, _| seen.put(("reset timer", now.get())));
-    let submit = {
-        let (tick, ran) = (tick.clone(), ran.clone());
-        move |io: &EventLoop| {
-            let note = |name: &'static str| {
-                let (tick, ran) = (tick.clone(), ran.clone());
-                move || ran.put((name, tick.get()))
-            };
-            let end = note("next tick");
-            io.next_tick(move |_, _, _| end());
-            let end = note("zero timer");
-            io.timer(Duration::ZERO, move |_, _, _| end());
-            let end = note("past timer");
-            io.submit(op::Timer::at(io.now() - HOUR), move |_, _, _| end());
-            let end = note("cancelled timer");
-            let timer = io.timer(HOUR, move |_, _, _| end());
-            assert!(io.cancel(timer));
-            let end = note("cancelled while queued");
-            let recv = io.recv(stream, [0; 4], move |_, _, _| end());
-            assert!(io.cancel(recv));
-            let end = note("past deadline while queued");
-            io.submit(op::Recv::new(stream, [0; 4]).deadline(io.now() - HOUR), move |_, _, _| end());
-            let end = note("stale");
-            io.recv(stale, [0; 4], move |_, _, _| end());
-            let end = note("bad input");
-            io.recv(stream, [0; 0], move |_, _, _| end());
-            let end = note("nothing to send");
-            io.send(stream, "", move |_, _, _| end());
-            // It has ended by the second time.
-            io.reset(far, Duration::ZERO);
-        }
-    };
-    // From a completion's callback and from a timer's.
-    for from_timer in [false, true] {
-        let submit = submit.clone();
-        tick.set(0);
-        match from_timer {
-            false => io.next_tick(move |_, io, _| submit(io)),
-            true => io.timer(Duration::ZERO, move |_, io, _| submit(io)),
-        };
-        for nth in 1..=4 {
-            tick.set(nth);
-            io.tick(Some(Duration::ZERO)).unwrap();
-        }
-        let ran = ran.take();
-        // What a deadline ends in a tick is called back in the one after it.
-        for (name, at) in &ran {
-            let late = u32::from(*name == "past deadline while queued");
-            assert_eq!(*at, 2 + late, "{name}, from timer {from_timer}");
-        }
-        assert_eq!(ran.len(), if from_timer { 9 } else { 10 });
-    }
-}
-
-fn next_ticks_run_in_submission_order(subject: &Subject) {
-    let io: EventLoop<Vec<u32>> = subject.io();
-    for nth in 0..5_000 {
-        io.next_tick(move |order, _, _| order.push(nth));
-    }
-    let mut order = Vec::new();
-    io.run_with(&mut order).unwrap();
-    assert!(order.into_iter().eq(0..5_000));
-}
 
 /// `None` doesn't wait for what can't come; a limit is waited for.
 fn tick_with_nothing_in_flight(subject: &Subject) {
@@ -472,88 +310,6 @@ fn in_flight_counts(subject: &Subject) {
     });
     io.run().unwrap();
     assert_eq!(io.drain(HOUR), Ok(0));
-}
-
-/// Guarantee 9: one callback a tick, in order; what is left over keeps the tick from waiting.
-fn completion_budget_of_one(subject: &Subject) {
-    let io: EventLoop<Vec<u32>> = subject.builder().completion_budget(1).build().unwrap();
-    for nth in 0..5 {
-        io.next_tick(move |order: &mut Vec<u32>, _, _| order.push(nth));
-    }
-    io.timer(HOUR, |_, _, _| ());
-    let mut order = Vec::new();
-    for ticks in 1..=5 {
-        // It would hang if it waited with something left; the last one has nothing.
-        io.tick_with(&mut order, if ticks < 5 { None } else { Some(Duration::ZERO) }).unwrap();
-        assert!(order.iter().copied().eq(0..ticks));
-    }
-}
-
-fn timer_budget_of_one(subject: &Subject) {
-    let io: EventLoop<Vec<u32>> = subject.builder().timer_budget(1).build().unwrap();
-    let at = io.now();
-    for nth in 0..5 {
-        io.submit(op::Timer::at(at), move |order: &mut Vec<u32>, _, _| order.push(nth));
-    }
-    io.timer(HOUR, |_, _, _| ());
-    let mut order = Vec::new();
-    for ticks in 1..=5 {
-        io.tick_with(&mut order, if ticks < 5 { None } else { Some(Duration::ZERO) }).unwrap();
-        assert!(order.iter().copied().eq(0..ticks));
-    }
-}
-
-fn budgets_of_one_still_do_everything(subject: &Subject) {
-    let io: EventLoop = subject.builder().completion_budget(1).timer_budget(1).build().unwrap();
-    let hanging = Hanging::submit_until(&io, Some(io.now() + Duration::from_millis(5)));
-    let got = Slot::new();
-    for nth in 0..20_u8 {
-        let (near, far) = both_ends(&io);
-        io.send_all(near, [nth; 10_000], move |_, io, _| io.close(near));
-        let seen = got.clone();
-        io.recv_exact(far, vec![0; 10_000], 10_000, move |_, _, done| {
-            seen.put((done.bytes, done.buf[9_999]))
-        });
-        io.timer(Duration::from_micros(nth.into()), |_, _, _| ());
-    }
-    io.run().unwrap();
-    let mut got = got.take();
-    got.sort();
-    assert!(got.into_iter().eq((0..20).map(|nth| (10_000, nth))));
-    // With the timers one a tick, a send behind one that timed out is cancelled rather than late itself.
-    assert_eq!(hanging.ended.len(), hanging.ids.len());
-    hanging.assert_all_dropped();
-    assert_eq!(io.drain(HOUR), Ok(0));
-}
-
-/// Guarantee 9: endless next ticks, zero timers and cancels leave time for timers and I/O.
-fn nobody_starves(subject: &Subject) {
-    let io: EventLoop = subject.io();
-    fn next(_: &mut (), io: &EventLoop, _: Result<(), nbio::Error>) {
-        io.next_tick(next);
-        let timer = io.timer(HOUR, |_, _, _| ());
-        io.cancel(timer);
-    }
-    fn zero(_: &mut (), io: &EventLoop, _: Result<(), nbio::Error>) {
-        io.timer(Duration::ZERO, zero);
-    }
-    for _ in 0..10 {
-        io.next_tick(next);
-        io.timer(Duration::ZERO, zero);
-    }
-    io.interval(Duration::ZERO, |_, _, _: Event<u64>| ());
-    let (stream, mut peer) = pair(&io);
-    peer.write_all(b"x").unwrap();
-    let done = Slot::new();
-    let seen = done.clone();
-    io.recv(stream, [0; 4], move |_, _, _| seen.put("recv"));
-    let seen = done.clone();
-    io.timer(Duration::from_millis(5), move |_, _, _| seen.put("timer"));
-    let (stuck, _stuck_peer) = narrow_pair(&io);
-    let seen = done.clone();
-    let send = op::Send::new(stuck, vec![0; TOO_MUCH]).all().timeout(Duration::from_millis(5));
-    io.submit(send, move |_, _, _| seen.put("deadline"));
-    io.run_until(|| done.len() == 3).unwrap();
 }
 
 fn builder_ranges(subject: &Subject) {

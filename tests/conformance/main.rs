@@ -10,6 +10,7 @@ mod closing;
 mod control;
 mod deadlines;
 mod ending;
+mod environment;
 mod faults;
 mod hanging;
 mod input;
@@ -35,6 +36,7 @@ mod support;
 mod teardown;
 mod timers;
 mod transfer;
+mod turns;
 mod wire;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -47,6 +49,7 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("control", control::CASES),
     ("deadlines", deadlines::CASES),
     ("ending", ending::CASES),
+    ("environment", environment::CASES),
     ("faults", faults::CASES),
     ("input", input::CASES),
     ("panics", panics::CASES),
@@ -67,6 +70,7 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("teardown", teardown::CASES),
     ("timers", timers::CASES),
     ("transfer", transfer::CASES),
+    ("turns", turns::CASES),
 ];
 
 fn main() {

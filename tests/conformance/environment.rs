@@ -1,0 +1,221 @@
+//! What belongs to the whole process: its environment, its limits, its descriptors, what it is forbidden.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use nbio::{Backend, Builder, ErrorKind, EventLoop, op};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+
+use crate::child;
+use crate::hanging::{Hanging, full_address, idle};
+use crate::support::{Case, Subject, listen, long, pair};
+
+pub const CASES: &[Case] = &[
+    Case { name: "variable_chooses_the_backend", run: variable_chooses_the_backend },
+    Case { name: "builder_beats_the_variable", run: builder_beats_the_variable },
+    Case { name: "io_uring_forbidden", run: io_uring_forbidden },
+    Case { name: "too_little_memory_for_the_ring", run: too_little_memory_for_the_ring },
+    Case { name: "no_descriptor_left_for_the_ring", run: no_descriptor_left_for_the_ring },
+    Case { name: "descriptors_are_given_back", run: descriptors_are_given_back },
+];
+
+const VARIABLE: &str = "NBIO_BACKEND";
+
+/// What `NBIO_BACKEND` can be, which backend that gives, and what the report says of the reason.
+fn expected(value: Option<&OsStr>) -> Result<(&'static str, &'static str), ErrorKind> {
+    match value.map(OsStr::as_bytes) {
+        None | Some(b"" | b"auto") => Ok(("io_uring", "chosen by automatic choice")),
+        Some(b"io_uring") => Ok(("io_uring", "chosen by NBIO_BACKEND")),
+        Some(b"io_uring-plain") => Ok(("io_uring-plain", "chosen by NBIO_BACKEND")),
+        Some(_) => Err(ErrorKind::UnknownBackend),
+    }
+}
+
+fn variable_chooses_the_backend(subject: &Subject) {
+    let values: [&[u8]; 9] =
+        [b"", b"auto", b"io_uring", b"io_uring-plain", b"epoll", b"IO_URING", b" auto", b"iocp", b"\xFF\xFE"];
+    let values = values.map(|value| Some(OsStr::from_bytes(value)));
+    for value in values.into_iter().chain([None]) {
+        let set = |command: &mut std::process::Command| {
+            match value {
+                Some(value) => command.env(VARIABLE, value),
+                None => command.env_remove(VARIABLE),
+            };
+        };
+        child::run_prepared(subject, "environment::variable_chooses_the_backend", set, |_| {
+            let value: Option<OsString> = std::env::var_os(VARIABLE);
+            let built = [EventLoop::<()>::new(), Builder::new().backend(Backend::Auto).build()];
+            for built in built {
+                let found = built.map(|io| (io.report().backend(), io.report().reason().to_owned()));
+                match (expected(value.as_deref()), found) {
+                    (Ok((backend, reason)), Ok(found)) => assert_eq!(found, (backend, reason.to_owned())),
+                    (Err(kind), Err(error)) => {
+                        assert_eq!((error.kind(), error.operation()), (kind, op::Kind::Build));
+                        assert!(error.to_string().contains("NBIO_BACKEND must be"), "{error}");
+                    }
+                    (expected, found) => panic!("{value:?}: {found:?} instead of {expected:?}"),
+                }
+            }
+        });
+    }
+}
+
+fn builder_beats_the_variable(subject: &Subject) {
+    let set = |command: &mut std::process::Command| {
+        command.env(VARIABLE, "nonsense");
+    };
+    child::run_prepared(subject, "environment::builder_beats_the_variable", set, |subject| {
+        let report = subject.io::<()>().report();
+        assert_eq!(report.reason(), "chosen by the builder");
+        assert!(subject.name.starts_with(report.backend()));
+        assert_eq!(EventLoop::<()>::new().unwrap_err().kind(), ErrorKind::UnknownBackend);
+    });
+}
+
+/// From now on this system call fails, for this thread and those it starts.
+fn forbid(call: i64, errno: Errno) {
+    let rules = BTreeMap::from([(call, Vec::new())]);
+    let refuse = SeccompAction::Errno(errno.raw_os_error() as u32);
+    let arch = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).unwrap();
+    seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
+}
+
+/// As in a container with Docker's profile (EPERM), under `kernel.io_uring_disabled` (EPERM) or on a kernel without
+/// it (ENOSYS): an error that says what to do, and no descriptor is lost.
+fn io_uring_forbidden(subject: &Subject) {
+    child::run(subject, "environment::io_uring_forbidden", |subject| {
+        drop(subject.io::<()>());
+        // With `io_uring_register` alone forbidden the ring is made first, and has to be closed again.
+        for (call, errno) in [
+            (libc::SYS_io_uring_register, Errno::PERM),
+            (libc::SYS_io_uring_setup, Errno::NOSYS),
+            (libc::SYS_io_uring_setup, Errno::PERM),
+        ] {
+            let before = descriptors();
+            std::thread::scope(|scope| scope.spawn(|| refused(subject, call, errno)).join().unwrap());
+            assert_eq!(descriptors(), before);
+            // The filter was that thread's alone.
+            drop(subject.io::<()>());
+        }
+    });
+}
+
+fn refused(subject: &Subject, call: i64, errno: Errno) {
+    forbid(call, errno);
+    for _ in 0..3 {
+        let error = subject.builder().build::<()>().unwrap_err();
+        assert_eq!((error.kind(), error.operation()), (ErrorKind::BackendUnavailable, op::Kind::Build));
+        assert_eq!(error.os_error(), Some(errno.raw_os_error()));
+        let text = error.to_string();
+        for advice in ["io_uring", "5.11", "io_uring_disabled", "seccomp"] {
+            assert!(text.contains(advice), "{text}");
+        }
+        assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::Unsupported);
+    }
+}
+
+/// How much memory the rings of this process map, in KiB.
+fn ring_memory() -> u64 {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let rings = maps.lines().filter(|line| line.contains("io_uring"));
+    let sizes = rings.map(|line| {
+        let (from, to) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+        u64::from_str_radix(to, 16).unwrap() - u64::from_str_radix(from, 16).unwrap()
+    });
+    sizes.sum::<u64>() / 1024
+}
+
+/// The ring is made smaller until it fits, and works.
+fn too_little_memory_for_the_ring(subject: &Subject) {
+    child::run(subject, "environment::too_little_memory_for_the_ring", |subject| {
+        let roomy: EventLoop = subject.builder().ring_size(32_768).build().unwrap();
+        let whole = ring_memory();
+        drop(roomy);
+        assert!(whole > 3_000 && ring_memory() == 0, "{whole} KiB");
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+        let size: u64 = size.trim_end_matches("kB").trim().parse().unwrap();
+        let had = getrlimit(Resource::As);
+        let now = (size + whole / 2) * 1024;
+        setrlimit(Resource::As, Rlimit { current: Some(now), maximum: had.maximum }).unwrap();
+        let io = subject.builder().ring_size(32_768).build::<()>();
+        setrlimit(Resource::As, had).unwrap();
+        let io = io.unwrap();
+        assert!((1..=whole / 2).contains(&ring_memory()), "{} of {whole} KiB", ring_memory());
+        let hanging = Hanging::start(&io);
+        assert_eq!(io.drain(Duration::from_secs(60)), Ok(0));
+        hanging.assert_all_ended(ErrorKind::Cancelled);
+    });
+}
+
+fn no_descriptor_left_for_the_ring(subject: &Subject) {
+    child::run(subject, "environment::no_descriptor_left_for_the_ring", |subject| {
+        let had = getrlimit(Resource::Nofile);
+        let next = std::fs::File::open("/").unwrap();
+        let lowest = std::os::fd::AsRawFd::as_raw_fd(&next) as u64;
+        drop(next);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(lowest), maximum: had.maximum }).unwrap();
+        let built = subject.builder().build::<()>();
+        setrlimit(Resource::Nofile, had).unwrap();
+        assert_eq!(built.unwrap_err().kind(), ErrorKind::TooManyDescriptors);
+        drop(subject.io::<()>());
+    });
+}
+
+/// How many descriptors this process has.
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Guarantee 5: whatever was in flight, every descriptor is closed when the loop is gone.
+fn descriptors_are_given_back(subject: &Subject) {
+    child::run(subject, "environment::descriptors_are_given_back", |subject| {
+        full_address();
+        drop(subject.io::<()>());
+        let before = descriptors();
+        for round in 0..if long() { 100 } else { 8 } {
+            let io: EventLoop = subject.io();
+            let hanging = Hanging::submit(&io);
+            let (listener, address) = listen(&io);
+            for nth in 0..300 {
+                io.accept(listener, |_, _, _| ());
+                let connect = io.connect(address, |_, _, _| ());
+                match nth % 3 {
+                    0 => assert!(io.cancel(connect)),
+                    1 => assert!(io.remove(connect)),
+                    _ => {}
+                }
+                let (stream, _peer) = pair(&io);
+                io.recv(stream, [0; 4], |_, _, _| ());
+                if nth % 2 == 0 {
+                    io.close(stream);
+                }
+            }
+            assert!(descriptors() > before + 300);
+            (0..round % 4).for_each(|_| io.tick(Some(Duration::ZERO)).unwrap());
+            if round % 2 == 0 {
+                hanging.close_handles(&io);
+            }
+            drop((io, hanging));
+            assert_eq!(descriptors(), before, "round {round}");
+        }
+        // And while the loop lives: of what was cancelled, removed, closed and released.
+        let io: EventLoop = subject.io();
+        let before = descriptors();
+        let hanging = Hanging::start(&io);
+        for (nth, (_, id)) in hanging.ids.iter().enumerate() {
+            assert!(if nth % 2 == 0 { io.cancel(*id) } else { io.remove(*id) });
+        }
+        hanging.close_handles(&io);
+        let (stream, peer) = pair(&io);
+        drop((io.release(stream).unwrap(), peer));
+        idle(&io);
+        drop(hanging);
+        assert_eq!(descriptors(), before);
+    });
+}
