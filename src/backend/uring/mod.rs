@@ -159,20 +159,20 @@ impl Backend for Uring {
                         return Ok(());
                     }
                 }
-                // A signal. What was submitted is submitted; wait for what is left of the time.
-                Err(Errno::INTR) => {
-                    if out.len() > had {
+                // A signal; no memory for requests; too many completions outstanding. Nothing was waited for: it goes
+                // on for what is left of the time, unless some were reaped, which also makes room.
+                Err(errno @ (Errno::INTR | Errno::AGAIN | Errno::BUSY)) => {
+                    if out.len() > had || (errno != Errno::INTR && left == Some(Duration::ZERO)) {
                         return Ok(());
                     }
-                    left = left.and(deadline.map(|deadline| deadline - self.now()).or(left));
-                }
-                // No memory for requests, or too many completions outstanding. Those reaped just now make room;
-                // without any, give the kernel a moment instead of spinning. The next tick tries again.
-                Err(Errno::AGAIN | Errno::BUSY) => {
-                    if out.len() == had {
+                    if deadline.is_none() {
+                        deadline = left.map(|left| self.now() + left);
+                    }
+                    if errno != Errno::INTR {
+                        // A moment for the kernel, instead of spinning.
                         std::thread::sleep(Duration::from_micros(50));
                     }
-                    return Ok(());
+                    left = deadline.map(|deadline| deadline - self.now());
                 }
                 Err(errno) => return Err(Error::from_os(errno.raw_os_error(), Kind::Tick)),
             }
