@@ -23,7 +23,7 @@ use crate::tests::{self, Outcome};
 const SUITE: &str = "conformance";
 
 /// For a case or two, which take milliseconds: whatever takes longer hangs.
-const CASE_LIMIT: Duration = Duration::from_secs(20);
+const CASE_LIMIT: Duration = Duration::from_secs(10);
 
 struct Mutation {
     name: String,
