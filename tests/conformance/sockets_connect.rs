@@ -33,7 +33,10 @@ fn connect(io: &Io, connect: op::Connect) -> End {
 /// How many sockets of this machine are on their way to `address` (SYN_SENT): one for each connect that hangs. No
 /// other case knows the address.
 fn on_their_way(address: SocketAddr) -> usize {
-    let target = format!("0100007F:{:04X} 02", address.port());
+    let SocketAddr::V4(address) = address else { panic!("the table of IPv4") };
+    // The kernel shows the four bytes as a number of the machine's own order.
+    let ip = u32::from_ne_bytes(address.ip().octets());
+    let target = format!("{ip:08X}:{:04X} 02", address.port());
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     table.lines().filter(|line| line.contains(&target)).count()
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use nbio::{Backend, Builder, EventLoop, TcpListener, TcpStream};
 
+pub use crate::programs::address::own_address;
+
 /// A case, and the guarantee or behaviour that it proves.
 pub struct Case {
     pub name: &'static str,
@@ -97,15 +99,15 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panicked".into())
 }
 
-/// A loop's listener on a free port of 127.0.0.1, and its address.
+/// A loop's listener on a loopback address of its own, and that address.
 pub fn listen<S>(io: &EventLoop<S>) -> (TcpListener, SocketAddr) {
-    let listener = io.listen_tcp(([127, 0, 0, 1], 0)).unwrap();
+    let listener = io.listen_tcp(own_address()).unwrap();
     (listener, io.local_address(listener).unwrap())
 }
 
 /// A stream of the loop whose peer is a blocking socket of std.
 pub fn pair<S>(io: &EventLoop<S>) -> (TcpStream, std::net::TcpStream) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = std::net::TcpListener::bind(own_address()).unwrap();
     let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (socket, _) = listener.accept().unwrap();
     (io.adopt(socket).unwrap(), peer)

@@ -8,7 +8,7 @@ use nbio::{ErrorKind, EventLoop, TcpStream};
 use rustix::io::ioctl_fionread;
 use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size, set_socket_send_buffer_size};
 
-use crate::support::Slot;
+use crate::support::{Slot, own_address};
 
 pub type Io = EventLoop<()>;
 
@@ -46,7 +46,7 @@ pub fn noise(length: usize, seed: u64) -> Vec<u8> {
 
 /// A stream of the loop and its peer of std, both with the smallest buffers that the kernel gives.
 pub fn narrow_pair(io: &Io) -> (TcpStream, std::net::TcpStream) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = std::net::TcpListener::bind(own_address()).unwrap();
     set_socket_recv_buffer_size(&listener, 4096).unwrap();
     let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     set_socket_send_buffer_size(&socket, 4096).unwrap();
@@ -95,7 +95,7 @@ pub fn is_over(mut socket: &std::net::TcpStream) -> bool {
 /// A listener that takes no connection any more: its queue is full, so a connect to it waits. It is full for as
 /// long as what is returned lives.
 pub fn full_listener() -> (SocketAddr, (std::net::TcpListener, Vec<std::net::TcpStream>)) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = std::net::TcpListener::bind(own_address()).unwrap();
     // A second listen(2) shortens the queue.
     rustix::net::listen(&listener, 0).unwrap();
     let address = listener.local_addr().unwrap();

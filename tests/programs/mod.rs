@@ -5,6 +5,7 @@
 //!
 //! `NBIO_SEED=7` runs program 7 only, `NBIO_SEED=7..90` those of the range.
 
+pub mod address;
 mod content;
 mod descriptors;
 mod judge;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nbio::{Builder, EventLoop, OpId, TcpOptions};
 
+use super::address::own_address;
 use super::content::{self, LONGEST, Moved, Sent};
 use super::step::{Pair, Program};
 use super::world::{Io, Peer, ThreadPeer, World};
@@ -23,7 +24,7 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(builder: &Builder) -> Bench {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let listener = TcpListener::bind(own_address()).expect("a free port");
         let other = builder.clone().build().expect("the backend under test works here");
         let (socket, peer) = connected(&listener);
         let stream = other.adopt(socket).expect("a connected socket");
@@ -48,7 +49,7 @@ fn connected(listener: &TcpListener) -> (TcpStream, TcpStream) {
 
 /// The connections and the listener that a program starts with.
 pub fn pairs(bench: &Bench, world: &Rc<World>, io: &Io, program: &Program) {
-    let listener = io.listen_tcp(([127, 0, 0, 1], 0)).expect("a free port");
+    let listener = io.listen_tcp(own_address()).expect("a free port");
     let address = io.local_address(listener).expect("bound");
     world.inner.borrow_mut().listener = Some((listener, address));
     for (number, &pair) in program.pairs.iter().enumerate() {
