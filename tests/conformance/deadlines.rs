@@ -144,11 +144,11 @@ fn deadline_covers_the_whole_operation(subject: &Subject) {
     {
         let seen = ended.clone();
         io.submit(recv.timeout(SHORT * (2 + 2 * nth as u32)), move |_, io, done| {
-            seen.put((done.bytes, done.result.unwrap_err().kind(), io.now()));
+            seen.put((nth, done.bytes, done.result.unwrap_err().kind(), io.now()));
         });
     }
     io.run_until(|| ended.len() == 2).unwrap();
-    for (nth, (bytes, kind, at)) in ended.take().into_iter().enumerate() {
+    for (nth, bytes, kind, at) in ended.take() {
         assert_eq!(kind, ErrorKind::TimedOut);
         assert!((1 - nth..900).contains(&bytes), "{bytes} bytes trickled in");
         assert!(at - start >= SHORT * (2 + 2 * nth as u32));
