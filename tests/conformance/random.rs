@@ -16,7 +16,7 @@ pub const CASES: &[Case] = &[
 /// order, results fit what was asked, stale names reach nobody, and nothing is left alive.
 fn programs_keep_every_guarantee(subject: &Subject) {
     let long_form = if subject.name == "io_uring" { 100_000 } else { 20_000 };
-    let programs = if long() { long_form } else { 1_500 };
+    let programs = if long() { long_form } else { 1_000 };
     run(&subject.builder(), Style::default(), 0..programs);
 }
 
@@ -28,6 +28,6 @@ fn programs_with_peers_in_threads(subject: &Subject) {
 
 /// The same, while every system call may be interrupted by a signal (EINTR).
 fn programs_interrupted_by_signals(subject: &Subject) {
-    let programs = if long() { 10_000 } else { 300 };
+    let programs = if long() { 10_000 } else { 200 };
     run(&subject.builder(), Style { signals: true, ..Style::default() }, 0..programs);
 }
