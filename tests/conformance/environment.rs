@@ -130,6 +130,20 @@ fn ring_memory() -> u64 {
     sizes.sum::<u64>() / 1024
 }
 
+/// Waits until every other thread sleeps: the watcher, whose start takes memory and gives it back.
+fn others_sleep() {
+    let own = format!("/proc/self/task/{}/stat", rustix::thread::gettid());
+    let asleep = |task: std::fs::DirEntry| {
+        let path = task.path().join("stat");
+        let stat = std::fs::read_to_string(&path).unwrap_or_default();
+        path == std::path::Path::new(&own)
+            || stat.rsplit(") ").next().is_none_or(|rest| rest.starts_with('S'))
+    };
+    while !std::fs::read_dir("/proc/self/task").unwrap().all(|task| asleep(task.unwrap())) {
+        std::thread::yield_now();
+    }
+}
+
 /// The ring is made smaller until it fits, and works.
 fn too_little_memory_for_the_ring(subject: &Subject) {
     child::run(subject, "environment::too_little_memory_for_the_ring", |subject| {
@@ -137,6 +151,7 @@ fn too_little_memory_for_the_ring(subject: &Subject) {
         let whole = ring_memory();
         drop(roomy);
         assert!(whole > 3_000 && ring_memory() == 0, "{whole} KiB");
+        others_sleep();
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
         let size: u64 = size.trim_end_matches("kB").trim().parse().unwrap();
