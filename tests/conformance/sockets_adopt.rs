@@ -9,7 +9,7 @@ use nbio::{Accepted, Done, Error, ErrorKind, Operation, Rejected, TcpListener, T
 use rustix::io::{FdFlags, fcntl_getfd};
 
 use crate::support::{Case, Slot, Subject, listen, pair};
-use crate::wire::{Io, drive, keep, kind, noise, read_all, turn, unread};
+use crate::wire::{Io, drive, join, keep, kind, noise, read_all, turn, unread};
 
 pub const CASES: &[Case] = &[
     Case { name: "blocking_listener_and_stream_work", run: blocking_ones_work },
@@ -169,7 +169,7 @@ fn nonblocking_send_all(subject: &Subject) {
     assert_eq!((done.result, done.bytes), (Ok(()), large.len()));
     io.close(stream);
     io.run().unwrap();
-    assert!(reader.join().unwrap() == large);
+    assert!(join(&io, reader) == large);
 }
 
 fn is_nonblocking(descriptor: BorrowedFd<'_>) -> bool {

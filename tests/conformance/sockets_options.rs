@@ -8,7 +8,7 @@ use nbio::{Keepalive, Linger, TcpOptions};
 use rustix::net::sockopt;
 
 use crate::support::{Case, Slot, Subject, listen, pair};
-use crate::wire::{Io, drive, keep, narrow_pair, noise, read_all, unread};
+use crate::wire::{Io, drive, join, keep, narrow_pair, noise, read_all, unread};
 
 pub const CASES: &[Case] = &[
     Case { name: "each_option_is_set_and_read_back", run: each_option },
@@ -170,7 +170,5 @@ fn closes_while_the_loop_goes_on(io: &Io, stream: nbio::TcpStream, peer: Peer) {
 }
 
 fn read_all_of(io: &Io, peer: Peer) -> Vec<u8> {
-    let reader = read_all(peer);
-    drive(io, || reader.is_finished());
-    reader.join().unwrap()
+    join(io, read_all(peer))
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use nbio::{Done, ErrorKind, IoBuf, IoBufMut, Operation, TcpStream, op};
 
 use crate::support::{Case, Slot, Subject, pair};
-use crate::wire::{Io, drive, keep, kind, narrow_pair, noise, read_all, reset, turn, unread, unread_on};
+use crate::wire::{
+    Io, drive, join, keep, kind, narrow_pair, noise, read_all, reset, turn, unread, unread_on,
+};
 
 pub const CASES: &[Case] = &[
     Case { name: "recv_overwrites_from_byte_0_and_fills_the_capacity", run: recv_overwrites_and_fills },
@@ -347,7 +349,7 @@ fn send_of_0_bytes_is_ok(subject: &Subject) {
     assert_eq!(order.take(), [100_000, 0]);
     io.close(stream);
     io.run().unwrap();
-    assert_eq!(reader.join().unwrap(), large);
+    assert_eq!(join(&io, reader), large);
 }
 
 /// Documented: a plain send sends some of it, at least one byte.
@@ -361,7 +363,7 @@ fn plain_send_moves_some(subject: &Subject) {
     assert_eq!(done.data(), &large[..done.bytes]);
     io.close(stream);
     io.run().unwrap();
-    assert_eq!(read_all(peer).join().unwrap(), &large[..done.bytes]);
+    assert_eq!(join(&io, read_all(peer)), &large[..done.bytes]);
 }
 
 /// Documented: `all` ends only when the whole buffer is sent, over as many shots as it takes.

@@ -7,7 +7,9 @@ use nbio::{Done, ErrorKind, Half, op};
 
 use crate::child;
 use crate::support::{Case, Slot, Subject, pair};
-use crate::wire::{Io, drive, keep, kind, narrow_pair, noise, read_all, reset, turn, unread, unread_on};
+use crate::wire::{
+    Io, drive, join, keep, kind, narrow_pair, noise, read_all, reset, turn, unread, unread_on,
+};
 
 pub const CASES: &[Case] = &[
     Case { name: "eof_is_ok_with_0_bytes_every_time", run: eof_is_ok_with_0_bytes },
@@ -208,6 +210,6 @@ fn never_reading_peer(subject: &Subject) {
         assert_eq!(unread_on(&io, stream), 0);
         io.close(stream);
         io.run().unwrap();
-        assert!(read_all(peer).join().unwrap() == large[..done.bytes], "seed {seed}");
+        assert!(join(&io, read_all(peer)) == large[..done.bytes], "seed {seed}");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nbio::{Done, ErrorKind, Half, OpId, Operation, TcpStream, op};
 
 use crate::support::{Case, Slot, Subject, pair};
-use crate::wire::{Io, drive, keep, kind, narrow_pair, noise, read_all, turn, unread, unread_on};
+use crate::wire::{Io, drive, join, keep, kind, narrow_pair, noise, read_all, turn, unread, unread_on};
 
 pub const CASES: &[Case] = &[
     Case { name: "queued_receives_complete_in_order", run: receives_complete_in_order },
@@ -86,7 +86,7 @@ fn large_sends_do_not_interleave(subject: &Subject) {
     io.run().unwrap();
     io.close(stream);
     io.run().unwrap();
-    assert!(reader.join().unwrap() == parts.concat());
+    assert!(join(&io, reader) == parts.concat());
     assert_eq!(ended.take(), (0..4).map(|at| (at, Ok(()), 150_000)).collect::<Vec<_>>());
 }
 
@@ -162,7 +162,7 @@ fn cancelled_queued_sends(subject: &Subject) {
     io.close(stream);
     io.run().unwrap();
     assert!(ended.take().iter().all(|done| done.result == Ok(()) && done.bytes == done.buf.len()));
-    assert!(reader.join().unwrap() == [&large[..], b"3333"].concat());
+    assert!(join(&io, reader) == [&large[..], b"3333"].concat());
 }
 
 /// A large send that is stuck in the middle, and a send, a vectored send and a shutdown behind it.
@@ -211,7 +211,7 @@ impl Stuck {
         self.io.run().unwrap();
         self.io.close(self.stream);
         self.io.run().unwrap();
-        assert!(reader.join().unwrap() == [&self.large[..bytes], b"and on"].concat());
+        assert!(join(&self.io, reader) == [&self.large[..bytes], b"and on"].concat());
     }
 }
 
@@ -247,7 +247,7 @@ fn close_cuts_a_send(subject: &Subject) {
     for (at, why, moved) in ends {
         assert_eq!((why, moved), (Some(ErrorKind::Cancelled), if at == 0 { bytes } else { 0 }));
     }
-    assert!(read_all(stuck.peer).join().unwrap() == stuck.large[..bytes]);
+    assert!(join(&stuck.io, read_all(stuck.peer)) == stuck.large[..bytes]);
 }
 
 /// Guarantee 7: "one that moved none leaves them be".
@@ -280,7 +280,7 @@ fn send_that_moved_nothing(subject: &Subject) {
         assert_eq!((done.result, done.bytes), (Ok(()), 6));
         io.close(stream);
         io.run().unwrap();
-        assert!(reader.join().unwrap() == expected);
+        assert!(join(&io, reader) == expected);
         return;
     }
 }
@@ -305,9 +305,7 @@ fn shutdown_write_queues(subject: &Subject) {
 
 /// Runs the loop until the peer has read to the end.
 fn read_all_of(io: &Io, peer: std::net::TcpStream) -> Vec<u8> {
-    let reader = read_all(peer);
-    drive(io, || reader.is_finished());
-    reader.join().unwrap()
+    join(io, read_all(peer))
 }
 
 /// Documented: shutting down the receiving half happens at once: "a waiting receive and all later ones find the end

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use nbio::{Buffers, Done, ErrorKind, IoBuf, IoBufMut, op};
 
 use crate::support::{Case, Slot, Subject, pair};
-use crate::wire::{Io, drive, keep, kind, narrow_pair, noise, read_all, turn, unread, unread_on};
+use crate::wire::{Io, drive, join, keep, kind, narrow_pair, noise, read_all, turn, unread, unread_on};
 
 pub const CASES: &[Case] = &[
     Case { name: "recv_fills_one_buffer_after_the_other", run: recv_fills_in_order },
@@ -174,7 +174,7 @@ fn plain_send_moves_some(subject: &Subject) {
     assert!((1..whole.len()).contains(&done.bytes));
     io.close(stream);
     io.run().unwrap();
-    assert!(read_all(peer).join().unwrap() == whole[..done.bytes]);
+    assert!(join(&io, read_all(peer)) == whole[..done.bytes]);
 }
 
 /// Documented: a send of 0 bytes is `Ok(0)`, a receive into nothing `InvalidInput`; also without any buffer.
@@ -292,5 +292,5 @@ fn send_cut_in_the_middle(subject: &Subject) {
     assert!((1..whole.len()).contains(&done.bytes));
     io.close(stream);
     io.run().unwrap();
-    assert!(read_all(peer).join().unwrap() == whole[..done.bytes]);
+    assert!(join(&io, read_all(peer)) == whole[..done.bytes]);
 }

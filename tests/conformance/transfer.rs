@@ -9,7 +9,7 @@ use nbio::{Done, EventLoop, TcpListener, TcpStream, op};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::{Case, Slot, Subject, listen, long, pair};
-use crate::wire::{Io, drive, keep, noise};
+use crate::wire::{Io, drive, join, keep, noise};
 
 pub const CASES: &[Case] = &[
     Case { name: "64_mib_echoed", run: echo_to_std },
@@ -82,8 +82,8 @@ fn echo_to_std(subject: &Subject) {
     });
     let reader = std::thread::spawn(move || check_all(peer, &Pattern::new(1), total));
     io.run().unwrap();
-    writer.join().unwrap();
-    reader.join().unwrap();
+    join(&io, writer);
+    join(&io, reader);
 }
 
 /// Reads to the end: exactly `total` bytes of the pattern.
@@ -118,7 +118,7 @@ fn many_connections(subject: &Subject) {
         assert_eq!((finished.get(), io.in_flight()), (connections, 0));
     });
     io.run().unwrap();
-    clients.join().unwrap();
+    join(&io, clients);
 }
 
 fn accept_next(io: &Io, listener: TcpListener, left: usize) {
@@ -232,7 +232,7 @@ fn more_than_one_shot(subject: &Subject) {
     let mut expected: Vec<usize> = marks.into_iter().filter(|mark| *mark < length).collect();
     expected.sort();
     let expected: Vec<_> = expected.into_iter().map(|mark| (mark, 1 + (mark % 255) as u8)).collect();
-    assert_eq!(reader.join().unwrap(), (length, expected));
+    assert_eq!(join(&io, reader), (length, expected));
 }
 
 /// As above in 1,024 pieces that are one and the same memory: 4 GiB in the long form.
@@ -252,7 +252,7 @@ fn more_than_one_shot_vectored(subject: &Subject) {
     assert_eq!((done.result, done.bytes), (Ok(()), 1024 * each));
     io.close(stream);
     io.run().unwrap();
-    reader.join().unwrap();
+    join(&io, reader);
 }
 
 /// One exact receive of more than any socket's buffer holds.
@@ -271,7 +271,7 @@ fn large_exact(subject: &Subject) {
     let received = Slot::new();
     io.recv_exact(stream, Vec::with_capacity(total), total, keep(&received));
     drive(&io, || received.len() > 0);
-    writer.join().unwrap();
+    join(&io, writer);
     let done: Done<Vec<u8>> = received.one();
     assert_eq!((done.result, done.bytes), (Ok(()), total));
     assert!(Pattern::new(3).is_at(0, &done.buf));

@@ -78,6 +78,13 @@ pub fn read_all(mut socket: std::net::TcpStream) -> std::thread::JoinHandle<Vec<
     })
 }
 
+/// What a peer's thread ends with. The loop turns meanwhile: a closed socket's last reference may be one that the
+/// kernel drops only when the loop enters it again (see `closed_when_run_returns` in `streams_races.rs`).
+pub fn join<T>(io: &Io, thread: std::thread::JoinHandle<T>) -> T {
+    drive(io, || thread.is_finished());
+    thread.join().unwrap()
+}
+
 /// Whether the other side has closed (or reset) this connection, which never sent anything.
 pub fn is_over(mut socket: &std::net::TcpStream) -> bool {
     socket.set_nonblocking(true).unwrap();
