@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nbio::{Done, EventLoop, IoBuf, IoBufMut, Lent, Slice, TcpStream, op};
+use nbio::{Done, EventLoop, IoBuf, IoBufMut, Lent, Slice, TcpStream};
 
 use crate::support::{Case, Counted, Drops, Slot, Subject, pair};
 use crate::wire::{Io, drive, keep, noise};
@@ -372,6 +372,7 @@ fn panic_in_a_callback(subject: &Subject) {
 mod bytes_crate {
     use super::*;
     use bytes::{Bytes, BytesMut};
+    use nbio::op;
 
     /// Documented: with the feature `bytes`, `Bytes` and `BytesMut` are buffers; a `BytesMut` is growable.
     pub fn bytes_and_bytes_mut(subject: &Subject) {
