@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! # Guarantee 4: the connection of a removed accept is closed.
-//! # case: control::removed_accept_closes_its_connection
+//! # case: removed_accept_closes_its_connection
 //! # test: quarantine
 //! ```
 //!
