@@ -63,9 +63,9 @@ pub enum Linger {
     System,
     /// The data is thrown away and the peer sees a reset.
     Reset,
-    /// The system tries for this time (whole seconds, rounded up, at least 1) to get the data acknowledged, then
-    /// throws the rest away. Neither the loop nor [`Close`](crate::op::Close)'s callback waits for it (with close(2)
-    /// a thread would): to hear when the peer has everything, use
+    /// The system's close waits until the data is acknowledged, or for this time (whole seconds, rounded up, at
+    /// least 1); socket(7). Neither the loop nor [`Close`](crate::op::Close)'s callback waits with it (a thread in
+    /// close(2) would), so there is little use for it here: to hear when the peer has everything, use
     /// [`close_gracefully`](crate::EventLoop::close_gracefully).
     Wait(Duration),
 }
