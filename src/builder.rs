@@ -2,7 +2,7 @@
 
 use crate::engine::Core;
 use crate::op::Kind;
-use crate::{Error, ErrorKind, EventLoop};
+use crate::{Error, ErrorKind, EventLoop, Simulation};
 
 /// Which platform a loop runs on.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +43,7 @@ impl Backend {
 #[derive(Clone, Debug)]
 pub struct Builder {
     pub(crate) backend: Backend,
+    pub(crate) simulation: Option<Simulation>,
     pub(crate) ring_size: u32,
     pub(crate) completion_budget: usize,
     pub(crate) timer_budget: usize,
@@ -50,7 +51,13 @@ pub struct Builder {
 
 impl Default for Builder {
     fn default() -> Builder {
-        Builder { backend: Backend::Auto, ring_size: 1024, completion_budget: 4096, timer_budget: 4096 }
+        Builder {
+            backend: Backend::Auto,
+            simulation: None,
+            ring_size: 1024,
+            completion_budget: 4096,
+            timer_budget: 4096,
+        }
     }
 }
 
@@ -63,6 +70,14 @@ impl Builder {
     /// Which backend to run on. [`Backend::Auto`] by default.
     pub fn backend(mut self, backend: Backend) -> Builder {
         self.backend = backend;
+        self
+    }
+
+    /// Runs the loop in a simulation instead of on a real backend, whatever [`backend`](Builder::backend) says.
+    ///
+    /// **Unstable**: see [`Simulation`].
+    pub fn simulation(mut self, simulation: &Simulation) -> Builder {
+        self.simulation = Some(simulation.clone());
         self
     }
 

@@ -79,6 +79,7 @@ mod handle;
 pub mod op;
 mod options;
 mod report;
+mod simulation;
 mod time;
 
 pub use backend::{OwnedDescriptor, RawDescriptor};
@@ -90,4 +91,5 @@ pub use handle::{Handle, OpId, TcpListener, TcpStream};
 pub use op::{Accepted, Done, Event, Half, ManyOperation, Operation};
 pub use options::{Keepalive, Linger, ListenOptions, TcpOptions};
 pub use report::{Report, Support};
+pub use simulation::Simulation;
 pub use time::Instant;

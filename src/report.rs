@@ -15,6 +15,8 @@ pub enum Support {
     Direct,
     /// By the engine, without the system.
     Engine,
+    /// By a [`Simulation`](crate::Simulation).
+    Simulated,
 }
 
 /// Which backend a loop runs on and why, and how it does each operation. Its `Display` is a table for people.
@@ -89,6 +91,7 @@ impl fmt::Display for Report {
                 Support::Native => "native",
                 Support::Direct => "a system call that never waits",
                 Support::Engine => "the engine",
+                Support::Simulated => "the simulation",
             };
             writeln!(f, "{kind:<16} {how}")?;
         }

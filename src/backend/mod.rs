@@ -10,11 +10,12 @@ use crate::engine::op::Op;
 use crate::handle::HandleKind;
 use crate::op::{Half, Kind};
 use crate::report::{Report, Support};
-use crate::{Error, Instant, ListenOptions, TcpOptions};
+use crate::{Error, ErrorKind, Instant, ListenOptions, TcpOptions};
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("nbio runs on Linux so far; kqueue and IOCP are on their way (see PLATFORMS.md)");
 
+pub(crate) mod sim;
 #[cfg(unix)]
 mod unix;
 #[cfg(target_os = "linux")]
@@ -61,6 +62,8 @@ pub(crate) enum Outcome {
     Value(u32),
     /// The system's error number.
     Failed(i32),
+    /// As `Failed`, by a system without numbers of its own (the simulation).
+    Refused(ErrorKind),
     /// Ready now: submit the shot again.
     Retry,
     /// The engine itself ended the operation; how is in the slot.
@@ -120,6 +123,12 @@ pub(crate) trait Backend {
     /// Gives a descriptor that no shot names to a new owner.
     fn detach(&mut self, descriptor: RawDescriptor) -> Result<OwnedDescriptor, Error>;
 
+    /// The system's number of a descriptor, for somebody outside to look at.
+    fn raw(&mut self, descriptor: RawDescriptor) -> Result<RawDescriptor, Error>;
+
+    /// Closes a descriptor that no shot names, without waiting for anything.
+    fn close_now(&mut self, descriptor: RawDescriptor);
+
     /// A second descriptor of the same open thing.
     fn duplicate(&mut self, descriptor: RawDescriptor) -> Result<OwnedDescriptor, Error>;
 
@@ -137,14 +146,20 @@ pub(crate) struct Description {
 }
 
 /// Every backend there is. An enum, so that the set is visible here and the choice is made at run time.
+#[expect(clippy::large_enum_variant, reason = "the large one is the one that matters, and there is one a loop")]
 pub(crate) enum AnyBackend {
     #[cfg(target_os = "linux")]
     Uring(uring::Uring),
+    Sim(sim::Sim),
 }
 
 impl AnyBackend {
     /// Makes the backend that the builder, or where it says `Auto` the environment, asks for.
     pub(crate) fn new(builder: &Builder) -> Result<(AnyBackend, String), Error> {
+        if let Some(simulation) = &builder.simulation {
+            let sim = sim::Sim::new(simulation.shared.clone());
+            return Ok((AnyBackend::Sim(sim), "chosen by the builder".to_owned()));
+        }
         let (choice, by) = match builder.backend {
             Choice::Auto => match Choice::from_environment()? {
                 Some(choice) => (choice, "NBIO_BACKEND"),
@@ -164,6 +179,7 @@ impl AnyBackend {
     pub(crate) fn submit(&mut self, shot: Shot<'_>) {
         match self {
             AnyBackend::Uring(uring) => uring.submit(shot),
+            AnyBackend::Sim(sim) => sim.submit(shot),
         }
     }
 
@@ -175,6 +191,7 @@ impl AnyBackend {
     ) -> Result<(), Error> {
         match self {
             AnyBackend::Uring(uring) => uring.wait(limit, out),
+            AnyBackend::Sim(sim) => sim.wait(limit, out),
         }
     }
 
@@ -182,6 +199,7 @@ impl AnyBackend {
     pub(crate) fn now(&self) -> Instant {
         match self {
             AnyBackend::Uring(uring) => uring.now(),
+            AnyBackend::Sim(sim) => sim.now(),
         }
     }
 
@@ -189,11 +207,15 @@ impl AnyBackend {
     pub(crate) fn cold(&mut self) -> &mut dyn Backend {
         match self {
             AnyBackend::Uring(uring) => uring,
+            AnyBackend::Sim(sim) => sim,
         }
     }
 
     pub(crate) fn report(&self, reason: &str) -> Report {
-        let AnyBackend::Uring(backend) = self;
+        let backend: &dyn Backend = match self {
+            AnyBackend::Uring(uring) => uring,
+            AnyBackend::Sim(sim) => sim,
+        };
         Report::new(backend.describe(), reason, |kind| backend.support(kind))
     }
 }

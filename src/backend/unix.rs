@@ -81,6 +81,10 @@ impl IoVec {
         IoVec(libc::iovec { iov_base: memory.as_ptr().cast(), iov_len: length })
     }
 
+    pub(crate) fn memory(&self) -> NonNull<u8> {
+        NonNull::new(self.0.iov_base.cast()).expect("made from memory that is not null")
+    }
+
     pub(crate) fn length(&self) -> usize {
         self.0.iov_len
     }

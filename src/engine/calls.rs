@@ -96,9 +96,10 @@ impl Core {
     }
 
     pub(crate) fn raw(&self, handle: Id) -> Result<RawDescriptor, Error> {
-        let engine = self.engine.borrow();
+        let mut engine = self.engine.borrow_mut();
         let entry = engine.find_handle(handle, Kind::Raw)?;
-        Ok(engine.handles.entry(entry).descriptor)
+        let descriptor = engine.handles.entry(entry).descriptor;
+        engine.backend.cold().raw(descriptor)
     }
 
     pub(crate) fn duplicate(&self, handle: Id) -> Result<OwnedDescriptor, Error> {

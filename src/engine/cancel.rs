@@ -292,6 +292,7 @@ impl Engine {
         self.handles.free(entry);
         let error = match outcome {
             Outcome::Failed(os) => Some(Error::from_os(os, kind)),
+            Outcome::Refused(error) => Some(Error::new(error, kind)),
             _ => None,
         };
         match (state, payload) {

@@ -102,27 +102,15 @@ impl Engine {
         let header = self.slots.header(index);
         let asked = header.error.filter(|_| header.state == State::Cancelling);
         let unwanted = header.state != State::InFlight;
-        let (kind, accepting) = (header.kind, matches!(header.op, Op::Accept { .. }));
+        let kind = header.kind;
         match outcome {
             Outcome::Retry if unwanted => Verdict::End(asked),
             Outcome::Retry => Verdict::Again { readiness: false },
-            Outcome::Failed(os) => match self.noted(index, Error::from_os(os, kind)) {
-                // A cancel that nobody asked for is the system's error, and stays one.
-                _ if unwanted && is_cancelled(os) => Verdict::End(asked),
-                error if unwanted && is_transient(error.kind(), accepting) => {
-                    Verdict::End(asked.or(Some(error)))
-                }
-                error => match error.kind() {
-                    ErrorKind::Interrupted => Verdict::Again { readiness: false },
-                    ErrorKind::WouldBlock => Verdict::Again { readiness: true },
-                    ErrorKind::TooManyDescriptors | ErrorKind::OutOfMemory if accepting => Verdict::Later,
-                    other if is_transient(other, accepting) => {
-                        self.clear_scratch(index);
-                        Verdict::Again { readiness: false }
-                    }
-                    _ => Verdict::End(Some(error)),
-                },
-            },
+            // A cancel that nobody asked for is the system's error, and stays one.
+            Outcome::Failed(os) if unwanted && is_cancelled(os) => Verdict::End(asked),
+            Outcome::Refused(ErrorKind::Cancelled) if unwanted => Verdict::End(asked),
+            Outcome::Failed(os) => self.failed(index, Error::from_os(os, kind), asked),
+            Outcome::Refused(error) => self.failed(index, Error::new(error, kind), asked),
             Outcome::Value(value) => match header.op.transfer() {
                 Some(transfer) => self.moved(index, transfer, value as usize, asked, unwanted),
                 None => {
@@ -131,6 +119,26 @@ impl Engine {
                 }
             },
             Outcome::Settled | Outcome::NotFound => unreachable!("dealt with before"),
+        }
+    }
+
+    /// A shot failed: is it the operation's end?
+    fn failed(&mut self, index: u32, error: Error, asked: Option<Error>) -> Verdict {
+        let error = self.noted(index, error);
+        let header = self.slots.header(index);
+        let accepting = matches!(header.op, Op::Accept { .. });
+        if header.state != State::InFlight && is_transient(error.kind(), accepting) {
+            return Verdict::End(asked.or(Some(error)));
+        }
+        match error.kind() {
+            ErrorKind::Interrupted => Verdict::Again { readiness: false },
+            ErrorKind::WouldBlock => Verdict::Again { readiness: true },
+            ErrorKind::TooManyDescriptors | ErrorKind::OutOfMemory if accepting => Verdict::Later,
+            other if is_transient(other, accepting) => {
+                self.clear_scratch(index);
+                Verdict::Again { readiness: false }
+            }
+            _ => Verdict::End(Some(error)),
         }
     }
 

@@ -101,8 +101,7 @@ impl Engine {
                     let no_waiting = TcpOptions::default().linger(Linger::System);
                     let _ = self.backend.cold().set_tcp_options(entry.descriptor, &no_waiting);
                 }
-                // An error of close(2) can't be told to anybody any more.
-                let _ = self.backend.cold().detach(entry.descriptor).map(drop);
+                self.backend.cold().close_now(entry.descriptor);
             }
         }
     }

@@ -93,6 +93,16 @@ impl Pieces {
         message
     }
 
+    /// The pieces of memory that are still to do, for a backend that moves the bytes itself.
+    pub(crate) fn rest(&self) -> Vec<(NonNull<u8>, usize)> {
+        let piece = |at: u32| {
+            // SAFETY: `at < count`; `set` has initialised the pieces, and nobody writes them between two shots.
+            let vec = unsafe { self.vecs().add(at as usize).as_ref() };
+            (vec.memory(), vec.length())
+        };
+        (self.first..self.count).map(piece).collect()
+    }
+
     /// Tells the buffers, in order, that `moved` bytes in all were received.
     ///
     /// # Safety

@@ -230,6 +230,14 @@ impl Backend for Uring {
         Ok(unix::detach(descriptor))
     }
 
+    fn raw(&mut self, descriptor: RawDescriptor) -> Result<RawDescriptor, Error> {
+        Ok(descriptor)
+    }
+
+    fn close_now(&mut self, descriptor: RawDescriptor) {
+        drop(unix::detach(descriptor));
+    }
+
     fn duplicate(&mut self, descriptor: RawDescriptor) -> Result<OwnedFd, Error> {
         unix::duplicate(descriptor)
     }

@@ -1,0 +1,209 @@
+//! A system of nbio's own, in memory: a loopback network and a virtual clock, with everything that a real system
+//! leaves open (order, delays, how much moves at once) drawn from one seed.
+//!
+//! All loops of one simulation share one [`World`] behind a lock. A loop turns it when it waits: whatever is due
+//! happens, and if that brings the loop nothing, the clock jumps to the next event or to the end of the wait.
+
+mod draw;
+mod memory;
+mod network;
+mod options;
+mod stream;
+mod world;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use super::{Backend, Completion, Description, OwnedDescriptor, RawDescriptor, Shot, Token};
+use crate::engine::op::Op;
+use crate::handle::HandleKind;
+use crate::op::{Half, Kind};
+use crate::report::Support;
+use crate::{Error, ErrorKind, Instant, ListenOptions, TcpOptions};
+
+use memory::Memory;
+use world::{Place, Work, World};
+
+/// What a simulation is: the world, and a bell for loops that wait for another thread's doings.
+pub(crate) struct Shared {
+    world: Mutex<World>,
+    changed: Condvar,
+}
+
+impl Shared {
+    pub(crate) fn new(seed: u64) -> Shared {
+        Shared { world: Mutex::new(World::new(seed)), changed: Condvar::new() }
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        // No user code runs under the lock; after a failed assertion the world is as good as it was.
+        self.world.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        Instant::from_nanos(self.world().now)
+    }
+
+    pub(crate) fn digest(&self) -> u64 {
+        self.world().digest
+    }
+}
+
+/// One loop's door to the world.
+pub(crate) struct Sim {
+    shared: Arc<Shared>,
+    /// Its number there.
+    part: usize,
+}
+
+impl Sim {
+    pub(crate) fn new(shared: Arc<Shared>) -> Sim {
+        let part = shared.world().add_loop();
+        Sim { shared, part }
+    }
+
+    fn call<T>(&self, kind: Kind, call: impl FnOnce(&mut World) -> Result<T, ErrorKind>) -> Result<T, Error> {
+        call(&mut self.shared.world()).map_err(|error| Error::new(error, kind))
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        self.shared.world().remove_loop(self.part);
+    }
+}
+
+fn unsupported<T>(kind: Kind) -> Result<T, Error> {
+    Err(Error::new(ErrorKind::Unsupported, kind))
+}
+
+impl Backend for Sim {
+    fn submit(&mut self, shot: Shot<'_>) {
+        let address = || shot.address.expect("accept and connect have room for an address");
+        let work = match shot.op {
+            Op::Accept { .. } => Work::Accept(Place(address())),
+            // SAFETY: the slot's scratch block, which the engine has written.
+            Op::Connect => Work::Connect(unsafe { address().as_ref() }.get().expect("an address of IP")),
+            Op::Close => Work::Close,
+            op @ (Op::Recv { .. } | Op::RecvVectored { .. }) => {
+                Work::Receive(Memory::of(op, shot.moved).expect("a receive has memory"))
+            }
+            op @ (Op::Send { .. } | Op::SendVectored { .. }) => {
+                Work::Send(Memory::of(op, shot.moved).expect("a send has memory"))
+            }
+            Op::Shutdown(_) | Op::Timer(_) | Op::NextTick => unreachable!("the engine does these itself"),
+        };
+        assert!(!shot.readiness_only, "nothing here is in non-blocking mode");
+        self.shared.world().submit(self.part, shot.token, shot.descriptor as usize, work);
+    }
+
+    fn cancel(&mut self, token: Token, _: bool) {
+        self.shared.world().cancel(self.part, token);
+    }
+
+    fn wait(&mut self, limit: Option<Duration>, out: &mut VecDeque<Completion>) -> Result<(), Error> {
+        let mut world = self.shared.world();
+        let end = limit.map(|limit| (Instant::from_nanos(world.now) + limit).nanos());
+        world.turn();
+        loop {
+            let part = &mut world.loops[self.part];
+            let woken = std::mem::take(&mut part.woken);
+            if woken || !part.ready.is_empty() || end.is_some_and(|end| world.now >= end) {
+                out.append(&mut world.loops[self.part].ready);
+                break;
+            }
+            match [world.next_event(), end].into_iter().flatten().min() {
+                Some(at) => world.jump(at),
+                // Only another thread can bring anything now.
+                None if world.alone(self.part) => return Err(Error::new(ErrorKind::Deadlock, Kind::Tick)),
+                None => {
+                    self.shared.changed.notify_all();
+                    world = self.shared.changed.wait(world).unwrap_or_else(|poisoned| poisoned.into_inner());
+                }
+            }
+        }
+        if world.loops.len() > 1 {
+            self.shared.changed.notify_all();
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Instant {
+        self.shared.now()
+    }
+
+    fn listen(&mut self, address: SocketAddr, options: &ListenOptions) -> Result<RawDescriptor, Error> {
+        self.call(Kind::Listen, |world| world.listen(address, options)).map(|number| number as RawDescriptor)
+    }
+
+    fn stream_socket(
+        &mut self,
+        to: SocketAddr,
+        from: Option<SocketAddr>,
+        options: &TcpOptions,
+    ) -> Result<RawDescriptor, Error> {
+        let socket = self.call(Kind::Connect, |world| world.stream_socket(to, from, options));
+        socket.map(|number| number as RawDescriptor)
+    }
+
+    fn set_tcp_options(&mut self, descriptor: RawDescriptor, options: &TcpOptions) -> Result<(), Error> {
+        self.call(Kind::SetOptions, |world| world.set_options(descriptor as usize, options))
+    }
+
+    fn tcp_options(&mut self, descriptor: RawDescriptor) -> Result<TcpOptions, Error> {
+        Ok(self.shared.world().options(descriptor as usize).get())
+    }
+
+    fn local_address(&mut self, descriptor: RawDescriptor) -> Result<SocketAddr, Error> {
+        self.call(Kind::LocalAddress, |world| {
+            world.local_address(descriptor as usize).ok_or(ErrorKind::NotConnected)
+        })
+    }
+
+    fn peer_address(&mut self, descriptor: RawDescriptor) -> Result<SocketAddr, Error> {
+        self.call(Kind::PeerAddress, |world| {
+            world.peer_address(descriptor as usize).ok_or(ErrorKind::NotConnected)
+        })
+    }
+
+    fn shutdown(&mut self, descriptor: RawDescriptor, half: Half) -> Result<(), Error> {
+        self.call(Kind::Shutdown, |world| world.shutdown(descriptor as usize, half))
+    }
+
+    fn close_now(&mut self, descriptor: RawDescriptor) {
+        self.shared.world().close(descriptor as usize);
+    }
+
+    fn check(&mut self, _: &OwnedDescriptor, _: HandleKind) -> Result<bool, Error> {
+        unsupported(Kind::Adopt)
+    }
+
+    fn attach(&mut self, _: OwnedDescriptor) -> RawDescriptor {
+        unreachable!("`check` has refused it")
+    }
+
+    fn detach(&mut self, _: RawDescriptor) -> Result<OwnedDescriptor, Error> {
+        unsupported(Kind::Release)
+    }
+
+    fn raw(&mut self, _: RawDescriptor) -> Result<RawDescriptor, Error> {
+        unsupported(Kind::Raw)
+    }
+
+    fn duplicate(&mut self, _: RawDescriptor) -> Result<OwnedDescriptor, Error> {
+        unsupported(Kind::Duplicate)
+    }
+
+    fn describe(&self) -> Description {
+        Description { name: "sim", features: vec!["virtual clock"] }
+    }
+
+    fn support(&self, kind: Kind) -> Support {
+        match kind {
+            Kind::Timer | Kind::Interval | Kind::NextTick => Support::Engine,
+            _ => Support::Simulated,
+        }
+    }
+}

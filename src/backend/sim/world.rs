@@ -1,0 +1,282 @@
+//! The world that loops of one simulation share: a clock, a queue of events, and what each loop has submitted.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::ptr::NonNull;
+use std::thread::ThreadId;
+
+use super::draw::Draw;
+use super::memory::Memory;
+use super::network::Network;
+use crate::ErrorKind;
+use crate::backend::{Address, Completion, Outcome, Token};
+
+/// What one turn costs on the virtual clock, so that a loop that never waits gets on, too: 1 µs.
+const TURN: u64 = 1_000;
+
+/// The clock's first reading: there is a time before it.
+const DAWN: u64 = 1_000_000_000;
+
+pub(super) struct World {
+    pub(super) now: u64,
+    pub(super) draw: Draw,
+    /// Of all that has happened: two runs with the same digest did the same.
+    pub(super) digest: u64,
+    serial: u64,
+    events: BinaryHeap<Reverse<Event>>,
+    pub(super) loops: Vec<Part>,
+    pub(super) network: Network,
+}
+
+/// What the world knows of one loop.
+pub(super) struct Part {
+    pub(super) thread: ThreadId,
+    pub(super) alive: bool,
+    /// Another thread asked it to go round.
+    pub(super) woken: bool,
+    /// Other threads can ask it to.
+    pub(super) has_waker: bool,
+    pub(super) ready: VecDeque<Completion>,
+    shots: Vec<Option<Shot>>,
+}
+
+/// A shot of some loop: where it is, and its number, so that a name that outlived it reaches no other.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ShotId {
+    part: u32,
+    index: u32,
+    serial: u64,
+}
+
+pub(super) struct Shot {
+    serial: u64,
+    token: Token,
+    /// The socket's number.
+    pub(super) socket: usize,
+    pub(super) work: Work,
+    stage: Stage,
+}
+
+pub(super) enum Work {
+    /// Where the peer's address goes.
+    Accept(Place),
+    Connect(std::net::SocketAddr),
+    Receive(Memory),
+    Send(Memory),
+    Close,
+}
+
+/// The scratch block of an accept.
+pub(super) struct Place(pub(super) NonNull<Address>);
+
+// SAFETY: as `Memory`: used under the world's lock, until the shot's completion is handed over.
+unsafe impl Send for Place {}
+
+impl Place {
+    pub(super) fn write(&self, address: Address) {
+        // SAFETY: the scratch block of an accept that is not over, which the engine has lent.
+        unsafe { self.0.write(address) }
+    }
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The system hasn't looked at it yet.
+    Starting,
+    /// Parked until its socket changes.
+    Waiting,
+    /// It did what it will do; the loop doesn't know yet.
+    Completing(Outcome),
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Event {
+    at: u64,
+    /// Equal times: in the order in which they were planned.
+    serial: u64,
+    what: What,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum What {
+    /// The system looks at a shot.
+    Start(ShotId),
+    /// A loop hears of a shot's end.
+    Complete(ShotId),
+    /// Bytes, or the end of them, reach the other side of a socket's connection.
+    Deliver(usize, u64),
+    /// The other side's reset reaches a socket.
+    Reset(usize, u64),
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> World {
+        World {
+            now: DAWN,
+            draw: Draw::new(seed),
+            digest: seed,
+            serial: 0,
+            events: BinaryHeap::new(),
+            loops: Vec::new(),
+            network: Network::new(),
+        }
+    }
+
+    pub(super) fn add_loop(&mut self) -> usize {
+        self.loops.push(Part {
+            thread: std::thread::current().id(),
+            alive: true,
+            woken: false,
+            has_waker: false,
+            ready: VecDeque::new(),
+            shots: Vec::new(),
+        });
+        self.loops.len() - 1
+    }
+
+    /// Forgets everything that a loop has submitted; its memory is its own again.
+    pub(super) fn remove_loop(&mut self, part: usize) {
+        for index in 0..self.loops[part].shots.len() {
+            let Some(id) = self.id(part, index) else { continue };
+            self.unpark(id);
+            // A connection that was accepted for it and that it will never hear of.
+            let shot = self.shot(id).expect("just found");
+            if let (Work::Accept(_), Stage::Completing(Outcome::Value(stream))) = (&shot.work, shot.stage) {
+                self.close(stream as usize);
+            }
+        }
+        let part = &mut self.loops[part];
+        part.alive = false;
+        part.shots = Vec::new();
+        part.ready = VecDeque::new();
+    }
+
+    pub(super) fn serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    /// Mixes into the digest what happened.
+    pub(super) fn record(&mut self, what: u64, value: u64) {
+        let mixed = (self.digest ^ what ^ value.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.digest = (mixed ^ (mixed >> 29)).wrapping_add(self.now);
+    }
+
+    pub(super) fn plan(&mut self, delay: u64, what: What) {
+        let (at, serial) = (self.now.saturating_add(delay), self.serial());
+        self.events.push(Reverse(Event { at, serial, what }));
+    }
+
+    /// Lets a moment pass, and everything happen that is due.
+    pub(super) fn turn(&mut self) {
+        self.now += TURN;
+        self.happen();
+    }
+
+    /// Nothing but what this loop does itself can ever reach it.
+    pub(super) fn alone(&self, part: usize) -> bool {
+        let own = &self.loops[part];
+        !own.has_waker && self.loops.iter().all(|other| !other.alive || other.thread == own.thread)
+    }
+
+    /// When the next event is due.
+    pub(super) fn next_event(&self) -> Option<u64> {
+        self.events.peek().map(|Reverse(event)| event.at)
+    }
+
+    /// Moves the clock and lets everything happen that is due.
+    pub(super) fn jump(&mut self, to: u64) {
+        self.now = self.now.max(to);
+        self.happen();
+    }
+
+    fn happen(&mut self) {
+        while let Some(Reverse(event)) = self.events.peek()
+            && event.at <= self.now
+        {
+            let what = event.what;
+            self.events.pop();
+            match what {
+                What::Start(id) => self.start(id),
+                What::Complete(id) => self.hand_over(id),
+                What::Deliver(socket, serial) => self.deliver(socket, serial),
+                What::Reset(socket, serial) => self.reset_arrives(socket, serial),
+            }
+        }
+    }
+
+    /// Takes a shot of a loop.
+    pub(super) fn submit(&mut self, part: usize, token: Token, socket: usize, work: Work) {
+        let serial = self.serial();
+        let shots = &mut self.loops[part].shots;
+        let index = token.index as usize;
+        if shots.len() <= index {
+            shots.resize_with(index + 1, || None);
+        }
+        assert!(shots[index].is_none(), "one shot of an operation at a time");
+        shots[index] = Some(Shot { serial, token, socket, work, stage: Stage::Starting });
+        let id = ShotId { part: part as u32, index: token.index, serial };
+        match self.draw.delay() {
+            0 => self.start(id),
+            delay => self.plan(delay, What::Start(id)),
+        }
+    }
+
+    /// Asks that a shot end soon: it is taken away from its socket, unless it has done its work already.
+    pub(super) fn cancel(&mut self, part: usize, token: Token) {
+        let Some(id) = self.id(part, token.index as usize) else { return };
+        let shot = self.shot(id).expect("just found");
+        if shot.token == token && !matches!(shot.stage, Stage::Completing(_)) {
+            self.unpark(id);
+            self.complete(id, Outcome::Refused(ErrorKind::Cancelled));
+        }
+    }
+
+    fn id(&self, part: usize, index: usize) -> Option<ShotId> {
+        let shot = self.loops[part].shots.get(index)?.as_ref()?;
+        Some(ShotId { part: part as u32, index: index as u32, serial: shot.serial })
+    }
+
+    pub(super) fn shot(&self, id: ShotId) -> Option<&Shot> {
+        let shot = self.loops[id.part as usize].shots.get(id.index as usize)?.as_ref()?;
+        (shot.serial == id.serial).then_some(shot)
+    }
+
+    fn shot_mut(&mut self, id: ShotId) -> Option<&mut Shot> {
+        let shot = self.loops[id.part as usize].shots.get_mut(id.index as usize)?.as_mut()?;
+        (shot.serial == id.serial).then_some(shot)
+    }
+
+    /// The system looks at a shot for the first time.
+    fn start(&mut self, id: ShotId) {
+        let Some(shot) = self.shot_mut(id) else { return };
+        if shot.stage == Stage::Starting {
+            shot.stage = Stage::Waiting;
+            self.attempt(id);
+        }
+    }
+
+    /// A shot has done what it will do; sooner or later its loop hears of it.
+    pub(super) fn complete(&mut self, id: ShotId, outcome: Outcome) {
+        let shot = self.shot_mut(id).expect("a shot that isn't over");
+        shot.stage = Stage::Completing(outcome);
+        match self.draw.delay() {
+            0 => self.hand_over(id),
+            delay => self.plan(delay, What::Complete(id)),
+        }
+    }
+
+    fn hand_over(&mut self, id: ShotId) {
+        let part = &mut self.loops[id.part as usize];
+        let Some(place) = part.shots.get_mut(id.index as usize) else { return };
+        let Some(shot) = place.take_if(|shot| shot.serial == id.serial) else { return };
+        let Stage::Completing(outcome) = shot.stage else { unreachable!("{:?} is not over", shot.stage) };
+        part.ready.push_back(Completion { token: shot.token, outcome });
+        let value = match outcome {
+            Outcome::Value(value) => u64::from(value),
+            Outcome::Refused(kind) => 1 << 32 | kind as u64,
+            other => unreachable!("the simulation never says {other:?}"),
+        };
+        self.record(u64::from(id.part) << 32 | u64::from(id.index), value);
+    }
+}
