@@ -12,7 +12,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
 
 use nbio::{Backend, Builder};
-use programs::{Style, run};
+use programs::{Ground, Style, run};
 
 /// What freed memory is filled with.
 const POISON: u8 = 0xD5;
@@ -138,7 +138,7 @@ fn nobody_writes(backend: Backend, short_form: u64, long_form: u64) {
     let count = if long { long_form } else { short_form };
     // Seeds of its own: the conformance suite runs the first ones.
     let seeds = 1_000_000..1_000_000 + count;
-    run(&Builder::new().backend(backend), Style::default(), seeds);
+    run(&Ground::System(Builder::new().backend(backend)), Style::default(), seeds);
     let (spoilt, size) = spoilt();
     assert_eq!(spoilt, 0, "blocks written to after they were freed, one of them of {size} bytes");
 }

@@ -1,6 +1,6 @@
 //! Random programs: what nobody thought of. See `tests/programs`.
 
-use crate::programs::{Style, run};
+use crate::programs::{Ground, Style, run};
 use crate::support::{Case, Subject, long};
 
 pub const CASES: &[Case] = &[
@@ -17,17 +17,17 @@ pub const CASES: &[Case] = &[
 fn programs_keep_every_guarantee(subject: &Subject) {
     // 100,000 of them run in the long form of tests/quarantine.rs.
     let programs = if long() { 20_000 } else { 1_000 };
-    run(&subject.builder(), Style::default(), 0..programs);
+    run(&Ground::System(subject.builder()), Style::default(), 0..programs);
 }
 
 /// The same, against peers that really are at work at the same time.
 fn programs_with_peers_in_threads(subject: &Subject) {
     let programs = if long() { 10_000 } else { 150 };
-    run(&subject.builder(), Style { threads: true, ..Style::default() }, 0..programs);
+    run(&Ground::System(subject.builder()), Style { threads: true, ..Style::default() }, 0..programs);
 }
 
 /// The same, while every system call may be interrupted by a signal (EINTR).
 fn programs_interrupted_by_signals(subject: &Subject) {
     let programs = if long() { 10_000 } else { 200 };
-    run(&subject.builder(), Style { signals: true, ..Style::default() }, 0..programs);
+    run(&Ground::System(subject.builder()), Style { signals: true, ..Style::default() }, 0..programs);
 }

@@ -16,16 +16,14 @@ pub fn open() -> Vec<(i32, String)> {
 }
 
 /// Runs something on a thread that has a descriptor table of its own: what others open and close isn't seen there.
-pub fn with_own_descriptors(run: impl FnOnce() + Send) {
+pub fn with_own_descriptors<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             leave_the_others();
-            run();
+            run()
         });
-        if let Err(panic) = thread.join() {
-            resume_unwind(panic);
-        }
-    });
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
 }
 
 fn leave_the_others() {

@@ -229,7 +229,7 @@ fn in_turn(inner: &Inner, at: usize, bytes: usize, result: Result<(), Error>) ->
         _ => return Ok(()),
     };
     let had_turn =
-        bytes > 0 || result.is_ok_and(|()| true) || result.is_err_and(|error| error.os_error().is_some());
+        bytes > 0 || result.is_ok_and(|()| true) || result.is_err_and(|error| is_of_the_system(&error));
     if !had_turn {
         return Ok(());
     }
@@ -238,4 +238,10 @@ fn in_turn(inner: &Inner, at: usize, bytes: usize, result: Result<(), Error>) ->
         None => Ok(()),
         Some(other) => Err(format!("#{other} was submitted before it and has not ended")),
     }
+}
+
+/// An error that only an operation whose turn came can meet.
+fn is_of_the_system(error: &Error) -> bool {
+    let kind = error.kind();
+    error.os_error().is_some() || matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
 }

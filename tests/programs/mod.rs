@@ -22,44 +22,44 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use nbio::Builder;
-
 use descriptors::with_own_descriptors;
 use perform::{Planned, perform, tick};
 use setup::Bench;
 use step::{Ending, Program};
 use world::{Io, Peer, World};
 
+pub use setup::Ground;
 pub use step::Style;
 
 /// How long the system may take to let go of everything.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Runs the programs of these seeds, or those that `NBIO_SEED` names, on two threads.
+/// Runs the programs of these seeds, or those that `NBIO_SEED` names, on two threads. Of programs in a simulation it
+/// gives a digest of all that happened.
 ///
 /// # Panics
 /// If one goes wrong; the message has its seed and what it did.
-pub fn run(builder: &Builder, style: Style, seeds: Range<u64>) {
+pub fn run(ground: &Ground, style: Style, seeds: Range<u64>) -> u64 {
     content::check_yourself();
     let seeds = chosen().unwrap_or(seeds);
     let middle = seeds.start + (seeds.end - seeds.start).div_ceil(2);
     std::thread::scope(|scope| {
         let halves = [seeds.start..middle, middle..seeds.end];
         let threads =
-            halves.map(|half| scope.spawn(move || with_own_descriptors(|| run_all(builder, style, half))));
-        for thread in threads {
-            thread.join().unwrap_or_else(|panic| resume_unwind(panic));
-        }
-    });
+            halves.map(|half| scope.spawn(move || with_own_descriptors(|| run_all(ground, style, half))));
+        let digests = threads.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        digests[0] ^ digests[1]
+    })
 }
 
-fn run_all(builder: &Builder, style: Style, seeds: Range<u64>) {
-    let bench = Bench::new(builder);
-    let all = || seeds.for_each(|seed| run_one(&bench, style, seed));
+fn run_all(ground: &Ground, style: Style, seeds: Range<u64>) -> u64 {
+    let bench = Bench::new(ground);
+    let all = || seeds.fold(0, |digest, seed| digest ^ run_one(&bench, style, seed));
     if style.signals { signals::pestered(all) } else { all() }
 }
 
-fn chosen() -> Option<Range<u64>> {
+/// The seeds that `NBIO_SEED` names.
+pub fn chosen() -> Option<Range<u64>> {
     let text = std::env::var("NBIO_SEED").ok()?;
     let number = |text: &str| text.parse::<u64>().expect("NBIO_SEED is a number or a range a..b");
     Some(match text.split_once("..") {
@@ -68,10 +68,11 @@ fn chosen() -> Option<Range<u64>> {
     })
 }
 
-fn run_one(bench: &Bench, style: Style, seed: u64) {
+fn run_one(bench: &Bench, style: Style, seed: u64) -> u64 {
     let program = step::draw(seed, style);
     let before = descriptors::open();
-    let io = Rc::new(bench.io(&program));
+    let (io, simulation) = bench.io(&program, seed);
+    let io = Rc::new(io);
     let world = World::new(&io, bench.foreign);
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         setup::pairs(bench, &world, &io, &program);
@@ -90,6 +91,7 @@ fn run_one(bench: &Bench, style: Style, seed: u64) {
         explain(&world, seed, &program);
         panic!("program {seed}: {failure}");
     }
+    simulation.map_or(0, |simulation| simulation.digest())
 }
 
 fn explain(world: &World, seed: u64, program: &Program) {

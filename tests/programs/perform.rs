@@ -448,7 +448,12 @@ fn readopt(world: &Rc<World>, io: &Io, end: usize, nonblocking: bool) {
         }
         Err(error) => {
             let kind = error.kind();
-            let right = if closed { kind == ErrorKind::StaleHandle } else { kind == ErrorKind::Busy && any };
+            // In a simulation there are no descriptors.
+            let unsupported = kind == ErrorKind::Unsupported && io.report().backend() == "sim";
+            let right = match closed {
+                true => kind == ErrorKind::StaleHandle,
+                false => (kind == ErrorKind::Busy && any) || unsupported,
+            };
             world.check(right, || format!("release of end {end}: {error}"));
         }
     }
@@ -471,6 +476,9 @@ fn adopt(io: &Io, descriptor: OwnedFd, nonblocking: bool) -> Option<TcpStream> {
 fn foreign(world: &Rc<World>, io: &Io) {
     let (stream, operation) = world.foreign;
     world.check(!io.cancel(operation) && !io.remove(operation), || "a foreign operation was ended".into());
+    world.check(io.cancel_all(stream).err().map(|error| error.kind()) == Some(ErrorKind::WrongLoop), || {
+        "a foreign stream was cancelled".into()
+    });
     world.check(io.release(stream).err().map(|error| error.kind()) == Some(ErrorKind::WrongLoop), || {
         "a foreign stream was released".into()
     });

@@ -1,45 +1,84 @@
 //! What a program has around it: connections at its start, and the count of what is left in them at its end.
 
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use nbio::{Builder, EventLoop, OpId, TcpOptions};
+use nbio::{Builder, ErrorKind, EventLoop, Half, OpId, Operation, Simulation, TcpOptions, op};
 
 use super::address::own_address;
 use super::content::{self, LONGEST, Moved, Sent};
 use super::step::{Pair, Program};
 use super::world::{Io, Peer, ThreadPeer, World};
 
+/// Where programs run.
+#[derive(Clone, Debug)]
+#[allow(dead_code, reason = "each test binary uses what it needs")]
+pub enum Ground {
+    /// On a backend of the system.
+    System(Builder),
+    /// Each in a simulation of its own, drawn from its seed.
+    Simulation,
+}
+
 /// What programs share.
 pub struct Bench {
-    builder: Builder,
+    ground: Ground,
     listener: TcpListener,
     /// Another loop, whose names mean nothing on the one under test.
     _other: EventLoop<u64>,
-    _other_peer: TcpStream,
     pub foreign: (nbio::TcpStream, OpId),
 }
 
 impl Bench {
-    pub fn new(builder: &Builder) -> Bench {
+    pub fn new(ground: &Ground) -> Bench {
         let listener = TcpListener::bind(own_address()).expect("a free port");
-        let other = builder.clone().build().expect("the backend under test works here");
-        let (socket, peer) = connected(&listener);
-        let stream = other.adopt(socket).expect("a connected socket");
+        let builder = match ground {
+            Ground::System(builder) => builder.clone(),
+            Ground::Simulation => Builder::new().simulation(&Simulation::new(0)),
+        };
+        let other: EventLoop<u64> = builder.build().expect("the backend under test works here");
+        let stream = self_connected(&other)[0];
         let operation = other.recv(stream, [0; 8], |_, _, _| ());
-        let foreign = (stream, operation);
-        Bench { builder: builder.clone(), listener, _other: other, _other_peer: peer, foreign }
+        Bench { ground: ground.clone(), listener, _other: other, foreign: (stream, operation) }
     }
 
-    pub fn io(&self, program: &Program) -> Io {
-        let mut builder = self.builder.clone();
+    /// A loop for a program, and its simulation.
+    pub fn io(&self, program: &Program, seed: u64) -> (Io, Option<Simulation>) {
+        let (mut builder, simulation) = match &self.ground {
+            Ground::System(builder) => (builder.clone(), None),
+            Ground::Simulation => {
+                let simulation = Simulation::new(seed);
+                (Builder::new().simulation(&simulation), Some(simulation))
+            }
+        };
         if let Some(budget) = program.budget {
             builder = builder.completion_budget(budget).timer_budget(budget);
         }
-        builder.build().expect("the backend under test works here")
+        (builder.build().expect("the backend under test works here"), simulation)
     }
+
+    fn simulates(&self) -> bool {
+        matches!(self.ground, Ground::Simulation)
+    }
+}
+
+/// Both ends of a connection of a loop with itself.
+fn self_connected(io: &Io) -> [nbio::TcpStream; 2] {
+    let listener = io.listen_tcp(own_address()).expect("a free port");
+    let ends = Rc::new(RefCell::new(Vec::new()));
+    let (accepted, connected) = (ends.clone(), ends.clone());
+    io.accept(listener, move |_, _, end| accepted.borrow_mut().push(end.expect("a connection").stream));
+    io.connect(io.local_address(listener).expect("bound"), move |_, _, end| {
+        connected.borrow_mut().push(end.expect("somebody listens"));
+    });
+    io.run_with(&mut 0).expect("nothing is wrong with waiting");
+    io.close(listener);
+    let ends = ends.borrow();
+    [ends[0], ends[1]]
 }
 
 fn connected(listener: &TcpListener) -> (TcpStream, TcpStream) {
@@ -53,6 +92,12 @@ pub fn pairs(bench: &Bench, world: &Rc<World>, io: &Io, program: &Program) {
     let address = io.local_address(listener).expect("bound");
     world.inner.borrow_mut().listener = Some((listener, address));
     for (number, &pair) in program.pairs.iter().enumerate() {
+        if bench.simulates() {
+            self_connected(io).into_iter().for_each(|name| {
+                add(world, io, name, pair);
+            });
+            continue;
+        }
         let (first, second) = connected(&bench.listener);
         let first = adopt(world, io, first, pair);
         match pair.thread {
@@ -70,6 +115,10 @@ pub fn pairs(bench: &Bench, world: &Rc<World>, io: &Io, program: &Program) {
 fn adopt(world: &Rc<World>, io: &Io, socket: TcpStream, pair: Pair) -> usize {
     socket.set_nonblocking(pair.nonblocking).expect("fcntl on a socket");
     let name = io.adopt(socket).expect("a connected socket");
+    add(world, io, name, pair)
+}
+
+fn add(world: &Rc<World>, io: &Io, name: nbio::TcpStream, pair: Pair) -> usize {
     if pair.narrow {
         let narrow = TcpOptions::default().recv_buffer(4096).send_buffer(4096);
         io.set_tcp_options(name, narrow).expect("an open socket");
@@ -141,22 +190,16 @@ pub fn count_rest(world: &Rc<World>, io: &Io) {
 }
 
 fn count_pair(world: &Rc<World>, io: &Io, first: usize, second: usize) {
-    let sockets = [first, second].map(|end| {
-        let name = world.inner.borrow().ends[end].name;
-        let descriptor = io.release(name).expect("nothing waits there after a drain");
-        world.inner.borrow_mut().ends[end].closed = true;
-        let socket = TcpStream::from(descriptor);
-        socket.set_nonblocking(false).expect("fcntl on a socket");
-        socket.set_read_timeout(Some(Duration::from_secs(10))).expect("not zero");
-        // It may have been done before, and then fails if the peer has done so, too.
-        socket.shutdown(std::net::Shutdown::Write).ok();
-        socket
-    });
-    for (mut socket, (to, from)) in sockets.iter().zip([(first, second), (second, first)]) {
-        let mut rest = Vec::with_capacity(LONGEST);
-        let read = socket.read_to_end(&mut rest);
-        let mut inner = world.inner.borrow_mut();
-        let inner = &mut *inner;
+    let names = [first, second].map(|end| world.inner.borrow().ends[end].name);
+    let rests = match names.map(|name| io.release(name)) {
+        [Ok(first), Ok(second)] => rests_of_sockets([first, second]),
+        // The simulation releases nothing.
+        _ => names.map(|name| rest_of(io, name)),
+    };
+    let mut inner = world.inner.borrow_mut();
+    let inner = &mut *inner;
+    [first, second].iter().for_each(|&end| inner.ends[end].closed = true);
+    for ((rest, read), (to, from)) in rests.into_iter().zip([(first, second), (second, first)]) {
         let (end, peer) = (&inner.ends[to], &inner.ends[from]);
         // A removed receive may have taken bytes along. A receiving half that was shut down isn't owed any, and answers
         // what still comes with a reset, which takes the other direction along.
@@ -172,5 +215,45 @@ fn count_pair(world: &Rc<World>, io: &Io, first: usize, second: usize) {
             peer.sends
         );
         inner.failure = inner.failure.take().or((!right).then_some(what));
+    }
+}
+
+/// What is left in two sockets, and how reading it ended.
+fn rests_of_sockets(ends: [OwnedFd; 2]) -> [(Vec<u8>, Result<(), String>); 2] {
+    let sockets = ends.map(|descriptor| {
+        let socket = TcpStream::from(descriptor);
+        socket.set_nonblocking(false).expect("fcntl on a socket");
+        socket.set_read_timeout(Some(Duration::from_secs(10))).expect("not zero");
+        // It may have been done before, and then fails if the peer has done so, too.
+        socket.shutdown(std::net::Shutdown::Write).ok();
+        socket
+    });
+    // Both stay open until both are read.
+    [&sockets[0], &sockets[1]].map(|mut socket| {
+        let mut rest = Vec::with_capacity(LONGEST);
+        let read = socket.read_to_end(&mut rest).map(drop).map_err(|error| error.to_string());
+        (rest, read)
+    })
+}
+
+/// The same by the loop itself: all that comes within a second of its clock.
+fn rest_of(io: &Io, name: nbio::TcpStream) -> (Vec<u8>, Result<(), String>) {
+    // It fails where it was done before, or where a removed send is in the way; then nothing ends the stream.
+    io.shutdown(name, Half::Write, |_, _, _| ());
+    let mut rest = Vec::new();
+    loop {
+        let done = Rc::new(RefCell::new(None));
+        let keep = done.clone();
+        let recv = op::Recv::new(name, vec![0; 4096]).timeout(Duration::from_secs(1));
+        io.submit(recv, move |_, _, ended| *keep.borrow_mut() = Some(ended));
+        io.run_with(&mut 0).expect("nothing is wrong with waiting");
+        let done = done.take().expect("run returns when all have ended");
+        rest.extend_from_slice(done.data());
+        match done.result {
+            Ok(()) if done.bytes > 0 => {}
+            Ok(()) => return (rest, Ok(())),
+            Err(error) if error.kind() == ErrorKind::TimedOut => return (rest, Ok(())),
+            Err(error) => return (rest, Err(error.to_string())),
+        }
     }
 }

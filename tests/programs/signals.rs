@@ -11,14 +11,14 @@ extern "C" fn handle(_: libc::c_int) {
 }
 
 /// Runs something while this thread gets signal after signal, none of which restarts what it interrupts.
-pub fn pestered(run: impl FnOnce()) {
+pub fn pestered<T>(run: impl FnOnce() -> T) -> T {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(install);
     let before = HANDLED.load(Ordering::Relaxed);
     let over = AtomicBool::new(false);
     // SAFETY: it has no preconditions.
     let victim = unsafe { libc::pthread_self() };
-    std::thread::scope(|scope| {
+    let result = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 // SAFETY: the thread is alive: it waits for this one at the scope's end.
@@ -29,9 +29,10 @@ pub fn pestered(run: impl FnOnce()) {
             }
         });
         let _over = Over(&over);
-        run();
+        run()
     });
     assert!(HANDLED.load(Ordering::Relaxed) > before, "signals came");
+    result
 }
 
 /// Ends the pestering, also if a program panics.

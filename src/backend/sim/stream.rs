@@ -34,8 +34,8 @@ pub(super) struct Stream {
     end_delivered: bool,
     /// The other side sends no more.
     peer_ended: bool,
-    /// What comes is not wanted and is answered by a reset.
-    deaf: bool,
+    /// The receiving half was shut down.
+    receive_shut: bool,
     /// The connection was reset.
     dead: bool,
     /// What the next receive or send has to be told.
@@ -61,7 +61,7 @@ impl Stream {
             ended: false,
             end_delivered: false,
             peer_ended: false,
-            deaf: false,
+            receive_shut: false,
             dead: false,
             error: None,
             closed: false,
@@ -86,9 +86,19 @@ impl Stream {
         self.sender.take_if(|other| *other == id);
     }
 
+    /// There is no connection any more: it was reset, or both sides have ended it.
+    fn is_over(&self) -> bool {
+        self.dead || (self.end_delivered && self.peer_ended)
+    }
+
+    /// What comes is answered by a reset. Linux takes it for as long as only the receiving half is shut down.
+    fn refuses(&self) -> bool {
+        self.closed || self.dead || (self.receive_shut && self.ended)
+    }
+
     /// The peer's address, unless the connection is over.
     pub(super) fn peer_address(&self) -> Option<SocketAddr> {
-        self.remote.filter(|_| self.connected && !self.dead)
+        self.remote.filter(|_| self.connected && !self.is_over())
     }
 }
 
@@ -186,10 +196,10 @@ impl World {
         }
     }
 
-    /// Whether an end can take bytes (one that is closed or deaf can: it answers them with a reset).
+    /// Whether an end can take bytes (one that is closed can: it answers them with a reset).
     fn room(&mut self, number: usize) -> bool {
         let stream = self.network.stream(number);
-        stream.closed || stream.deaf || stream.received.len() < stream.capacities.receive
+        stream.refuses() || stream.received.len() < stream.capacities.receive
     }
 
     pub(super) fn deliver(&mut self, number: usize, serial: u64) {
@@ -212,20 +222,15 @@ impl World {
             return;
         }
         match peer {
-            Some((peer, _)) if !self.unwilling(peer) => self.move_bytes(number, peer),
-            // Nobody wants them there.
+            Some((peer, _)) if !self.network.stream(peer).refuses() => self.move_bytes(number, peer),
+            // Nobody wants them there. Linux lets both sides know.
             Some((peer, _)) => {
-                self.kill(peer, None);
+                self.kill(peer, Some(ErrorKind::ConnectionReset));
                 self.reset_from(number, serial);
                 self.free_if_over(peer);
             }
             None => self.reset_from(number, serial),
         }
-    }
-
-    fn unwilling(&mut self, number: usize) -> bool {
-        let stream = self.network.stream(number);
-        stream.closed || stream.deaf || stream.dead
     }
 
     fn move_bytes(&mut self, number: usize, peer: usize) {
@@ -255,16 +260,13 @@ impl World {
 
     pub(super) fn shutdown(&mut self, number: usize, half: Half) -> Result<(), ErrorKind> {
         let stream = self.network.stream(number);
-        if !stream.connected || stream.dead {
+        if !stream.connected || stream.is_over() {
             return Err(ErrorKind::NotConnected);
         }
         if half != Half::Read {
             stream.ended = true;
         }
-        // Linux takes what comes after the receiving half alone was shut down; after both, it answers with a reset.
-        if half == Half::Both {
-            stream.deaf = true;
-        }
+        stream.receive_shut |= half != Half::Write;
         if half != Half::Write
             && let Some(receiver) = stream.receiver.take()
         {
@@ -357,7 +359,7 @@ impl World {
     /// Forgets a closed socket from which nothing is on its way any more.
     fn free_if_over(&mut self, number: usize) {
         let stream = self.network.stream(number);
-        if stream.closed && (stream.dead || (stream.end_delivered && stream.peer_ended)) {
+        if stream.closed && stream.is_over() {
             self.detach_peer(number);
             self.network.remove(number);
         }

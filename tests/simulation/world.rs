@@ -1,0 +1,199 @@
+//! What the documentation of `Simulation` promises beyond what every backend does.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use nbio::{Builder, Done, ErrorKind, EventLoop, Half, Instant, Simulation, TcpListener, op};
+
+fn io<S>(simulation: &Simulation) -> EventLoop<S> {
+    Builder::new().simulation(simulation).build().expect("a simulation has all it needs")
+}
+
+/// "127.0.0.0/8 and ::1": two loops on one thread reach each other, on either.
+#[test]
+fn loops_of_one_simulation_reach_each_other() {
+    for address in ["127.3.2.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"] {
+        let simulation = Simulation::new(1);
+        let (server, client): (EventLoop, EventLoop) = (io(&simulation), io(&simulation));
+        let listener = server.listen_tcp(address.parse::<std::net::SocketAddr>().unwrap()).unwrap();
+        let to = server.local_address(listener).unwrap();
+        server.accept(listener, |_, io, accepted| {
+            io.recv_exact(accepted.unwrap().stream, [0; 5], 5, |_, io, done| {
+                assert_eq!(&done.buf, b"hello");
+                io.stop();
+            });
+        });
+        client.connect(to, |_, io, stream| {
+            io.send_all(stream.unwrap(), "hello", |_, _, done| assert!(done.result.is_ok()));
+        });
+        client.run().unwrap();
+        server.run().unwrap();
+        assert_eq!(server.in_flight(), 0);
+    }
+}
+
+/// "Nothing else is reachable", other simulations included.
+#[test]
+fn nothing_else_is_reachable() {
+    let (one, other) = (Simulation::new(1), Simulation::new(1));
+    let (here, there): (EventLoop, EventLoop) = (io(&one), io(&other));
+    let listener = there.listen_tcp(([127, 0, 0, 1], 4000)).unwrap();
+    let connect = |to: std::net::SocketAddr| {
+        let kind = Rc::new(Cell::new(None));
+        let told = kind.clone();
+        here.connect(to, move |_, _, connected| told.set(connected.err().map(|error| error.kind())));
+        here.run().unwrap();
+        kind.get()
+    };
+    assert_eq!(connect(there.local_address(listener).unwrap()), Some(ErrorKind::ConnectionRefused));
+    let system = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    assert_eq!(connect(system.local_addr().unwrap()), Some(ErrorKind::ConnectionRefused));
+    assert_eq!(connect(([192, 0, 2, 1], 80).into()), Some(ErrorKind::NetworkUnreachable));
+}
+
+/// "The clock is virtual": a day passes at once, and stands still in callbacks.
+#[test]
+fn a_day_passes_at_once() {
+    let simulation = Simulation::new(1);
+    let io: EventLoop = io(&simulation);
+    let (start, real) = (io.now(), std::time::Instant::now());
+    let day = Duration::from_secs(24 * 3600);
+    io.timer(day, move |_, io, _| {
+        let now: Instant = io.now();
+        assert!(now - start >= day && now - start < day + Duration::from_millis(1));
+        std::thread::yield_now();
+        assert_eq!(io.now(), now);
+    });
+    io.run().unwrap();
+    assert!(real.elapsed() < Duration::from_secs(60));
+    assert_eq!(simulation.now(), io.now());
+}
+
+/// "A wait that could never end ends with `Deadlock`", and the loop can go on.
+#[test]
+fn a_wait_without_an_end_is_a_deadlock() {
+    let simulation = Simulation::new(1);
+    let (io, other): (EventLoop, EventLoop) = (io(&simulation), io(&simulation));
+    let listener: TcpListener = io.listen_tcp(([127, 0, 0, 1], 0)).unwrap();
+    io.accept(listener, |_, _, accepted| assert!(accepted.is_ok()));
+    let error = io.run().unwrap_err();
+    assert_eq!((error.kind(), error.os_error()), (ErrorKind::Deadlock, None));
+    assert_eq!(io.in_flight(), 1);
+    other.connect(io.local_address(listener).unwrap(), |_, _, _| ());
+    other.run().unwrap();
+    io.run().unwrap();
+    assert_eq!(io.in_flight(), 0);
+}
+
+/// Loops on two threads share a simulation: each waits for what the other does.
+#[test]
+fn loops_on_two_threads_talk() {
+    const ROUNDS: u32 = 2_000;
+    let simulation = Simulation::new(1);
+    let server: EventLoop<u32> = io(&simulation);
+    let listener = server.listen_tcp(([127, 0, 0, 1], 0)).unwrap();
+    let to = server.local_address(listener).unwrap();
+    server.accept(listener, |_, io, accepted| echo(io, accepted.unwrap().stream));
+    let thread = std::thread::spawn(move || {
+        let client: EventLoop<u32> = io(&simulation);
+        client.connect(to, |_, io, stream| ask(io, stream.unwrap()));
+        let mut rounds = 0;
+        client.run_with(&mut rounds).unwrap();
+        assert_eq!(rounds, ROUNDS);
+    });
+    server.run_with(&mut 0).unwrap();
+    thread.join().unwrap();
+
+    fn echo(io: &EventLoop<u32>, stream: nbio::TcpStream) {
+        io.recv(stream, [0; 64], move |_, io, done| {
+            if done.bytes == 0 {
+                return io.close(stream);
+            }
+            io.send_all(stream, done.filled(), move |_, io, _| echo(io, stream));
+        });
+    }
+
+    fn ask(io: &EventLoop<u32>, stream: nbio::TcpStream) {
+        io.send_all(stream, [7; 64], |_, _, _| ());
+        io.recv_exact(stream, [0; 64], 64, move |rounds, io, done: Done<[u8; 64]>| {
+            assert_eq!((done.result, done.buf), (Ok(()), [7; 64]));
+            *rounds += 1;
+            if *rounds < ROUNDS { ask(io, stream) } else { io.close(stream) }
+        });
+    }
+}
+
+/// "Buffers that fill up": a send waits for its reader, however much it is.
+#[test]
+fn a_send_waits_for_its_reader() {
+    let simulation = Simulation::new(1);
+    let io: EventLoop<usize> = io(&simulation);
+    let listener = io.listen_tcp(([127, 0, 0, 1], 0)).unwrap();
+    let large: Vec<u8> = (0..10 << 20).map(|number: u32| number.to_le_bytes()[1]).collect();
+    let expected = large.clone();
+    io.accept(listener, |_, io, accepted| {
+        let read = op::Recv::new(accepted.unwrap().stream, Vec::with_capacity(11 << 20)).exact(10 << 20);
+        let stream = io.submit(op::Timer::after(Duration::from_secs(60)), |_, _, _| ());
+        assert!(io.cancel(stream));
+        io.timer(Duration::from_secs(60), |_, io, _| {
+            io.submit(read, move |bytes, _, done| {
+                assert!(done.result.is_ok() && done.buf == expected);
+                *bytes = done.bytes;
+            });
+        });
+    });
+    io.connect(io.local_address(listener).unwrap(), move |_, io, stream| {
+        let (stream, start) = (stream.unwrap(), io.now());
+        io.send_all(stream, large, move |_, io, done| {
+            assert!(done.result.is_ok() && io.now() - start >= Duration::from_secs(60));
+        });
+        io.shutdown(stream, Half::Write, |_, _, _| ());
+    });
+    let mut bytes = 0;
+    io.run_with(&mut bytes).unwrap();
+    assert_eq!(bytes, 10 << 20);
+}
+
+/// What there is none of.
+#[test]
+fn descriptors_are_unsupported() {
+    let simulation = Simulation::new(7);
+    assert_eq!(simulation.seed(), 7);
+    let io: EventLoop = io(&simulation);
+    assert_eq!(io.report().backend(), "sim");
+    let listener = io.listen_tcp(([127, 0, 0, 1], 0)).unwrap();
+    let kinds = [io.raw(listener).err(), io.release(listener).err(), io.duplicate(listener).err()];
+    assert!(kinds.iter().all(|error| error.unwrap().kind() == ErrorKind::Unsupported));
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let rejected = io.adopt::<TcpListener>(socket).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::Unsupported);
+    assert!(io.local_address(listener).is_ok(), "the refused release left it alone");
+}
+
+/// A loop that is dropped in the middle leaves the simulation as a process that ends leaves its machine.
+#[test]
+fn a_dropped_loop_closes_what_it_had() {
+    let simulation = Simulation::new(1);
+    let io: EventLoop = io(&simulation);
+    let other: EventLoop = self::io(&simulation);
+    let listener = other.listen_tcp(([127, 0, 0, 1], 0)).unwrap();
+    let to = other.local_address(listener).unwrap();
+    let ended = Rc::new(Cell::new(None));
+    let told = ended.clone();
+    io.accept(io.listen_tcp(([127, 0, 0, 1], 4000)).unwrap(), |_, _, _| ());
+    io.connect(to, |_, io, stream| {
+        io.recv(stream.unwrap(), vec![0; 1000], |_, _, _| unreachable!("nobody sends"));
+        io.stop();
+    });
+    other.accept(listener, move |_, io, accepted| {
+        io.recv(accepted.unwrap().stream, [0; 10], move |_, _, done| {
+            told.set(Some(done.result.map(|()| done.bytes)))
+        });
+    });
+    io.run().unwrap();
+    drop(io);
+    other.run().unwrap();
+    assert_eq!(ended.get(), Some(Ok(0)));
+    assert!(other.listen_tcp(([127, 0, 0, 1], 4000)).is_ok(), "its address is free again");
+}
