@@ -78,6 +78,7 @@ mod event_loop;
 mod handle;
 pub mod op;
 mod options;
+mod remote;
 mod report;
 mod time;
 
@@ -89,5 +90,6 @@ pub use event_loop::{EventLoop, Rejected};
 pub use handle::{Handle, OpId, TcpListener, TcpStream};
 pub use op::{Accepted, Done, Event, Half, ManyOperation, Operation};
 pub use options::{Keepalive, Linger, ListenOptions, TcpOptions};
+pub use remote::{KeepAlive, Refused, Remote, WhenFull};
 pub use report::{Report, Support};
 pub use time::Instant;
