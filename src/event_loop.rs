@@ -13,7 +13,7 @@ use crate::handle::Handle;
 use crate::handle::sealed::Handle as _;
 use crate::op::{self, Accepted, Done, Event, Half};
 use crate::{
-    Builder, Error, Instant, IoBuf, IoBufMut, ListenOptions, ManyOperation, OpId, Operation, Report,
+    Builder, Error, Instant, IoBuf, IoBufMut, ListenOptions, ManyOperation, OpId, Operation, Remote, Report,
     TcpListener, TcpOptions, TcpStream,
 };
 
@@ -82,6 +82,23 @@ impl<S> EventLoop<S> {
     /// Which backend the loop runs on and why, and how it does each operation.
     pub fn report(&self) -> Report {
         self.core.report()
+    }
+
+    /// The loop's door for other threads: see [`Remote`]. A program that never asks for one pays nothing for it.
+    ///
+    /// # Errors
+    /// [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors) and
+    /// [`OutOfMemory`](crate::ErrorKind::OutOfMemory), the first time; see eventfd(2) for Linux.
+    ///
+    /// ```
+    /// let io = nbio::EventLoop::new()?;
+    /// let remote = io.remote()?;
+    /// std::thread::spawn(move || remote.run(|_, _| println!("on the loop's thread")));
+    /// io.tick(Some(std::time::Duration::from_millis(1)))?;
+    /// # Ok::<(), nbio::Error>(())
+    /// ```
+    pub fn remote(&self) -> Result<Remote<S>, Error> {
+        Ok(Remote::new(self.core.remote_shared()?))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ptr::NonNull;
+use std::task::Waker;
 use std::time::Duration;
 
 use crate::builder::{Backend as Choice, Builder};
@@ -93,6 +94,10 @@ pub(crate) trait Backend {
     /// Gives what was submitted to the system, waits until something completes or `limit` has passed (`None`: no
     /// limit), and appends what has completed.
     fn wait(&mut self, limit: Option<Duration>, out: &mut VecDeque<Completion>) -> Result<(), Error>;
+
+    /// What ends `wait` from any thread: the one that is going on, or if none is, the next one. Later calls give
+    /// the same. A wait that was ended so appends nothing for it.
+    fn waker(&mut self) -> Result<Waker, Error>;
 
     /// The loop's clock.
     fn now(&self) -> Instant;

@@ -239,6 +239,8 @@ pub enum Kind {
     Raw,
     /// `duplicate`.
     Duplicate,
+    /// `remote`, and giving a loop something to do by a [`Remote`](crate::Remote).
+    Remote,
 }
 
 impl fmt::Display for Kind {
@@ -269,6 +271,7 @@ impl fmt::Display for Kind {
             Kind::Release => "release",
             Kind::Raw => "raw",
             Kind::Duplicate => "duplicate",
+            Kind::Remote => "remote",
         })
     }
 }

@@ -14,6 +14,7 @@ mod world;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use super::{Backend, Completion, Description, OwnedDescriptor, RawDescriptor, Shot, Token};
@@ -75,6 +76,23 @@ impl Drop for Sim {
     }
 }
 
+/// What other threads wake a loop with.
+struct Bell {
+    shared: Arc<Shared>,
+    part: usize,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.shared.world().loops[self.part].woken = true;
+        self.shared.changed.notify_all();
+    }
+}
+
 fn unsupported<T>(kind: Kind) -> Result<T, Error> {
     Err(Error::new(ErrorKind::Unsupported, kind))
 }
@@ -128,6 +146,11 @@ impl Backend for Sim {
             self.shared.changed.notify_all();
         }
         Ok(())
+    }
+
+    fn waker(&mut self) -> Result<Waker, Error> {
+        self.shared.world().loops[self.part].has_waker = true;
+        Ok(Arc::new(Bell { shared: self.shared.clone(), part: self.part }).into())
     }
 
     fn now(&self) -> Instant {
