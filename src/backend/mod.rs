@@ -114,6 +114,12 @@ pub(crate) trait Backend {
     /// Checks that a descriptor from outside is of this kind; says whether its close may wait (SO_LINGER).
     fn check(&mut self, descriptor: &OwnedDescriptor, kind: HandleKind) -> Result<bool, Error>;
 
+    /// Checks that a descriptor that was another loop's, and is of this kind, can be this one's.
+    fn check_detached(&mut self, descriptor: &OwnedDescriptor, kind: HandleKind) -> Result<(), Error> {
+        let _ = (descriptor, kind);
+        Ok(())
+    }
+
     /// The number of a descriptor that the loop owns from now on.
     fn attach(&mut self, descriptor: OwnedDescriptor) -> RawDescriptor;
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::ptr::NonNull;
 
-use super::handles::EntryState;
+use super::handles::{EntryState, Known};
 use super::{Core, Engine};
 use crate::backend::{Address, OwnedDescriptor, RawDescriptor};
 use crate::handle::{HandleKind, Id, NewId};
@@ -83,16 +83,30 @@ impl Core {
 
     /// Gives a descriptor out of the table.
     pub(crate) fn release(&self, handle: Id) -> Result<OwnedDescriptor, Error> {
+        let (descriptor, _) = self.engine.borrow_mut().take_out(handle, Kind::Release)?;
+        Ok(descriptor)
+    }
+
+    /// Gives a descriptor out of the table for that of another loop.
+    pub(crate) fn detach(&self, handle: Id) -> Result<(OwnedDescriptor, Known), Error> {
+        self.engine.borrow_mut().take_out(handle, Kind::Detach)
+    }
+
+    /// Takes a descriptor that another loop gave out into the table, or gives it back with the reason.
+    pub(crate) fn attach(
+        &self,
+        descriptor: OwnedDescriptor,
+        kind: HandleKind,
+        known: Known,
+    ) -> Result<NewId, (Error, OwnedDescriptor)> {
         let mut engine = self.engine.borrow_mut();
-        let entry = engine.find_handle(handle, Kind::Release)?;
-        if engine.handles.entry(entry).operations > 0 {
-            return Err(Error::new(ErrorKind::Busy, Kind::Release));
+        if let Err(error) = engine.backend.cold().check_detached(&descriptor, kind) {
+            return Err((error, descriptor));
         }
-        let descriptor = engine.handles.entry(entry).descriptor;
-        let owned = engine.backend.cold().detach(descriptor)?;
-        engine.handles.make_stale(entry);
-        engine.handles.free(entry);
-        Ok(owned)
+        let descriptor = engine.backend.cold().attach(descriptor);
+        let entry = engine.handles.insert(descriptor, EntryState::Open);
+        engine.handles.entry_mut(entry).learn(known);
+        Ok(NewId(engine.handles.id(entry, engine.number.get())))
     }
 
     pub(crate) fn raw(&self, handle: Id) -> Result<RawDescriptor, Error> {
@@ -110,6 +124,19 @@ impl Core {
 }
 
 impl Engine {
+    /// Gives an open handle's descriptor, and what is known of it, to a new owner.
+    fn take_out(&mut self, handle: Id, kind: Kind) -> Result<(OwnedDescriptor, Known), Error> {
+        let entry = self.find_handle(handle, kind)?;
+        if self.handles.entry(entry).operations > 0 {
+            return Err(Error::new(ErrorKind::Busy, kind));
+        }
+        let (descriptor, known) = (self.handles.entry(entry).descriptor, self.handles.entry(entry).known());
+        let owned = self.backend.cold().detach(descriptor)?;
+        self.handles.make_stale(entry);
+        self.handles.free(entry);
+        Ok((owned, known))
+    }
+
     fn insert(&mut self, descriptor: RawDescriptor, lingers: bool) -> NewId {
         let entry = self.handles.insert(descriptor, EntryState::Open);
         self.handles.entry_mut(entry).lingers = lingers;

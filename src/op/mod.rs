@@ -235,6 +235,10 @@ pub enum Kind {
     Adopt,
     /// `release`.
     Release,
+    /// `detach`.
+    Detach,
+    /// `attach`.
+    Attach,
     /// `raw`.
     Raw,
     /// `duplicate`.
@@ -267,6 +271,8 @@ impl fmt::Display for Kind {
             Kind::GetOptions => "tcp_options",
             Kind::Adopt => "adopt",
             Kind::Release => "release",
+            Kind::Detach => "detach",
+            Kind::Attach => "attach",
             Kind::Raw => "raw",
             Kind::Duplicate => "duplicate",
         })

@@ -14,6 +14,7 @@ mod environment;
 mod faults;
 mod hanging;
 mod input;
+mod moving;
 mod panics;
 #[path = "../programs/mod.rs"]
 mod programs;
@@ -52,6 +53,7 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("environment", environment::CASES),
     ("faults", faults::CASES),
     ("input", input::CASES),
+    ("moving", moving::CASES),
     ("panics", panics::CASES),
     ("random", random::CASES),
     ("smoke", smoke::CASES),

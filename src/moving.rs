@@ -1,0 +1,60 @@
+//! Handles on their way from one loop to another.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use crate::Error;
+use crate::backend::OwnedDescriptor;
+use crate::engine::handles::Known;
+
+/// An open thing that is of no loop: made by [`detach`](crate::EventLoop::detach), and made a handle again by
+/// [`attach`](crate::EventLoop::attach). It can be sent to another thread.
+///
+/// Dropping it closes what is open. (With [`Linger::Wait`](crate::Linger::Wait) the drop waits for unsent data, as
+/// close(2) does.)
+pub struct Detached<H> {
+    descriptor: OwnedDescriptor,
+    known: Known,
+    /// What kind of handle it was. It has none: a `Detached` is `Send` whatever the handle is.
+    handle: PhantomData<fn() -> H>,
+}
+
+impl<H> Detached<H> {
+    pub(crate) fn new(descriptor: OwnedDescriptor, known: Known) -> Detached<H> {
+        Detached { descriptor, known, handle: PhantomData }
+    }
+
+    pub(crate) fn into_parts(self) -> (OwnedDescriptor, Known) {
+        (self.descriptor, self.known)
+    }
+}
+
+impl<H> fmt::Debug for Detached<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Detached").field("descriptor", &self.descriptor).finish_non_exhaustive()
+    }
+}
+
+/// A [`Detached`] that [`attach`](crate::EventLoop::attach) refused, and why. It converts into the [`Error`] (which
+/// closes what is open).
+#[derive(Debug)]
+pub struct Refused<H> {
+    /// Why.
+    pub error: Error,
+    /// What was to be attached, still open.
+    pub detached: Detached<H>,
+}
+
+impl<H> fmt::Display for Refused<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<H: fmt::Debug> std::error::Error for Refused<H> {}
+
+impl<H> From<Refused<H>> for Error {
+    fn from(refused: Refused<H>) -> Error {
+        refused.error
+    }
+}
