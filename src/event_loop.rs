@@ -301,6 +301,23 @@ impl<S> EventLoop<S> {
         self.submit(op::Timer::after(duration), callback)
     }
 
+    /// Runs a closure on a thread pool and calls back with what it returned: [`op::Blocking`].
+    ///
+    /// ```
+    /// let io = nbio::EventLoop::new()?;
+    /// let sum = || (1..=1_000_000_u64).sum::<u64>();
+    /// io.run_blocking(sum, |_, _, sum| assert_eq!(sum, Ok(500_000_500_000)));
+    /// io.run()?;
+    /// # Ok::<(), nbio::Error>(())
+    /// ```
+    pub fn run_blocking<T: Send + 'static>(
+        &self,
+        closure: impl FnOnce() -> T + Send + 'static,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<T, Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::Blocking::new(closure), callback)
+    }
+
     /// Calls back every `period`: [`op::Interval`].
     pub fn interval(
         &self,

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::builder::{Backend as Choice, Builder};
@@ -15,11 +16,13 @@ use crate::{Error, Instant, ListenOptions, TcpOptions};
 #[cfg(not(target_os = "linux"))]
 compile_error!("nbio runs on Linux so far; kqueue and IOCP are on their way (see PLATFORMS.md)");
 
+mod pool;
 #[cfg(unix)]
 mod unix;
 #[cfg(target_os = "linux")]
 mod uring;
 
+pub(crate) use pool::{Census, Completer, Work};
 #[cfg(unix)]
 pub(crate) use unix::{Address, IoVec, Message, error_kind, is_cancelled};
 
@@ -65,6 +68,10 @@ pub(crate) enum Outcome {
     Retry,
     /// The engine itself ended the operation; how is in the slot.
     Settled,
+    /// A blocking operation's job has run.
+    Ran,
+    /// No thread could be started to run it: the system's error number.
+    NotRun(i32),
     /// A cancel didn't find the shot: its completion is here already, or the system was just busy with it and the
     /// cancel is lost.
     NotFound,
@@ -90,6 +97,17 @@ pub(crate) trait Backend {
     /// Gives what was submitted to the system, waits until something completes or `limit` has passed (`None`: no
     /// limit), and appends what has completed.
     fn wait(&mut self, limit: Option<Duration>, out: &mut VecDeque<Completion>) -> Result<(), Error>;
+
+    /// Lets a blocking operation's job run on another thread; then the completer is called, with `Ran` or `NotRun`, on
+    /// whatever thread. The answer is for `withdraw`.
+    fn offload(&mut self, job: Arc<dyn Work>, completer: Completer) -> u64 {
+        pool::global().submit(job, completer)
+    }
+
+    /// Takes such a job back; `false` if it has begun. If not, its completer is never called.
+    fn withdraw(&mut self, ticket: u64) -> bool {
+        pool::global().withdraw(ticket)
+    }
 
     /// The loop's clock.
     fn now(&self) -> Instant;
@@ -200,6 +218,6 @@ impl AnyBackend {
 
     pub(crate) fn report(&self, reason: &str) -> Report {
         let AnyBackend::Uring(backend) = self;
-        Report::new(backend.describe(), reason, |kind| backend.support(kind))
+        Report::new(backend.describe(), reason, pool::census(), |kind| backend.support(kind))
     }
 }

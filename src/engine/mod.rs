@@ -12,6 +12,7 @@ mod finish;
 pub(crate) mod handles;
 mod number;
 pub(crate) mod op;
+pub(crate) mod remote;
 mod slots;
 mod start;
 mod teardown;

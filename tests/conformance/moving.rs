@@ -3,9 +3,11 @@
 use std::io::{Read, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use nbio::{Accepted, Detached, Done, ErrorKind, Half, Handle, TcpListener, TcpStream, op};
+use nbio::{
+    Accepted, Detached, Done, ErrorKind, Half, Handle, Linger, TcpListener, TcpOptions, TcpStream, op,
+};
 
 use crate::child;
 use crate::support::{Case, Slot, Subject, listen, pair};
@@ -20,6 +22,7 @@ pub const CASES: &[Case] = &[
     Case { name: "a_dropped_detached_closes", run: dropped_detached_closes },
     Case { name: "a_listener_moves_with_its_waiting_connections", run: listener_moves },
     Case { name: "attach_to_the_loop_it_came_from", run: attach_where_it_came_from },
+    Case { name: "a_lingering_stream_is_known_to_linger", run: lingering_is_known },
     Case { name: "back_and_forth_under_load", run: back_and_forth },
 ];
 
@@ -207,6 +210,23 @@ fn attach_where_it_came_from(subject: &Subject) {
     assert!(again != stream && io.raw(again) == number);
     peer.write_all(b"hello").unwrap();
     assert_eq!(received(&io, again).data(), b"hello");
+}
+
+/// Guarantee 5 across a move: no loop waits for unsent data when it is dropped, wherever lingering was asked for.
+fn lingering_is_known(subject: &Subject) {
+    let io: Io = subject.io();
+    let (stream, _peer) = narrow_pair(&io);
+    let linger = TcpOptions::default().linger(Linger::Wait(Duration::from_secs(8)));
+    io.set_tcp_options(stream, linger).unwrap();
+    let other: Io = subject.io();
+    let stream = other.attach(io.detach(stream).unwrap()).unwrap();
+    // More than the peer, which doesn't read, has room for: some of it can't be sent.
+    let stuck = other.send_all(stream, noise(10_000_000, 1), |_, _, _| unreachable!("removed"));
+    turn(&other, 3);
+    assert!(other.remove(stuck));
+    let start = Instant::now();
+    drop(other);
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
 }
 
 /// A stream on its way; `None` when all are over.
