@@ -46,11 +46,20 @@ pub struct Builder {
     pub(crate) ring_size: u32,
     pub(crate) completion_budget: usize,
     pub(crate) timer_budget: usize,
+    pub(crate) remote_capacity: usize,
+    pub(crate) remote_budget: usize,
 }
 
 impl Default for Builder {
     fn default() -> Builder {
-        Builder { backend: Backend::Auto, ring_size: 1024, completion_budget: 4096, timer_budget: 4096 }
+        Builder {
+            backend: Backend::Auto,
+            ring_size: 1024,
+            completion_budget: 4096,
+            timer_budget: 4096,
+            remote_capacity: 4096,
+            remote_budget: 4096,
+        }
     }
 }
 
@@ -87,6 +96,20 @@ impl Builder {
         self
     }
 
+    /// How many entries of other threads ([`Remote`](crate::Remote)) wait for the loop at most, at least 1; 4,096 by
+    /// default. Not counted are those that the running tick has taken over, at most as many again.
+    pub fn remote_capacity(mut self, entries: usize) -> Builder {
+        self.remote_capacity = entries;
+        self
+    }
+
+    /// How many entries of other threads one tick runs at most, at least 1; 4,096 by default. What is left over runs
+    /// in the next tick.
+    pub fn remote_budget(mut self, entries: usize) -> Builder {
+        self.remote_budget = entries;
+        self
+    }
+
     /// Makes the loop, on the thread that will run it.
     ///
     /// # Errors
@@ -96,8 +119,11 @@ impl Builder {
     /// [`TooManyDescriptors`](ErrorKind::TooManyDescriptors) and [`OutOfMemory`](ErrorKind::OutOfMemory) from the
     /// system, [`Busy`](ErrorKind::Busy) if 65,535 loops are alive in this process.
     pub fn build<S>(self) -> Result<EventLoop<S>, Error> {
-        let in_range =
-            (1..=32_768).contains(&self.ring_size) && self.completion_budget > 0 && self.timer_budget > 0;
+        let in_range = (1..=32_768).contains(&self.ring_size)
+            && self.completion_budget > 0
+            && self.timer_budget > 0
+            && self.remote_capacity > 0
+            && self.remote_budget > 0;
         if !in_range {
             return Err(Error::new(ErrorKind::InvalidInput, Kind::Build));
         }

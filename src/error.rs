@@ -111,7 +111,7 @@ pub enum ErrorKind {
     NotSeekable,
     /// The file is being executed (ETXTBSY).
     ExecutableFileBusy,
-    /// Waiting would never end (EDEADLK).
+    /// Waiting would never end (EDEADLK), as for a loop on its own thread.
     Deadlock,
     /// The two names are on different file systems (EXDEV).
     CrossesDevices,
@@ -131,6 +131,8 @@ pub enum ErrorKind {
     UnknownBackend,
     /// A bounded queue is full.
     QueueFull,
+    /// The loop was dropped.
+    LoopGone,
     /// A thread pool job panicked.
     Panicked,
     /// It would have had to wait (EAGAIN); only calls that never wait say so.
@@ -325,6 +327,7 @@ impl ErrorKind {
             }
             ErrorKind::UnknownBackend => "NBIO_BACKEND must be auto, io_uring or io_uring-plain",
             ErrorKind::QueueFull => "the queue is full",
+            ErrorKind::LoopGone => "the loop was dropped",
             ErrorKind::Panicked => "panicked",
             ErrorKind::WouldBlock => "would block",
             ErrorKind::Interrupted => "interrupted",

@@ -14,7 +14,7 @@ use crate::handle::sealed::Handle as _;
 use crate::op::{self, Accepted, Done, Event, Half};
 use crate::{
     Builder, Detached, Error, Instant, IoBuf, IoBufMut, ListenOptions, ManyOperation, OpId, Operation,
-    Refused, Report, TcpListener, TcpOptions, TcpStream,
+    Refused, Remote, Report, TcpListener, TcpOptions, TcpStream,
 };
 
 /// An event loop: submit operations, and their callbacks run in [`run`](EventLoop::run) or
@@ -82,6 +82,23 @@ impl<S> EventLoop<S> {
     /// Which backend the loop runs on and why, and how it does each operation.
     pub fn report(&self) -> Report {
         self.core.report()
+    }
+
+    /// The loop's door for other threads: see [`Remote`]. A program that never asks for one pays nothing for it.
+    ///
+    /// # Errors
+    /// [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors) and
+    /// [`OutOfMemory`](crate::ErrorKind::OutOfMemory), the first time; see eventfd(2) for Linux.
+    ///
+    /// ```
+    /// let io = nbio::EventLoop::new()?;
+    /// let remote = io.remote()?;
+    /// std::thread::spawn(move || remote.run(|_, _| println!("on the loop's thread")));
+    /// io.tick(Some(std::time::Duration::from_millis(1)))?;
+    /// # Ok::<(), nbio::Error>(())
+    /// ```
+    pub fn remote(&self) -> Result<Remote<S>, Error> {
+        Ok(Remote::new(self.core.remote_shared()?))
     }
 }
 
@@ -601,10 +618,10 @@ impl<S> EventLoop<S> {
     /// # Errors
     /// [`Refused`], which gives it back, where this loop's backend can't have a socket of the other's. On Linux it always
     /// can.
-    pub fn attach<H: Handle>(&self, detached: Detached<H>) -> Result<H, Refused<H>> {
+    pub fn attach<H: Handle>(&self, detached: Detached<H>) -> Result<H, Refused<Detached<H>>> {
         let (descriptor, known) = detached.into_parts();
         let attached = self.core.attach(descriptor, H::KIND, known);
-        let refused = |(error, descriptor)| Refused { error, detached: Detached::new(descriptor, known) };
+        let refused = |(error, descriptor)| Refused { error, value: Detached::new(descriptor, known) };
         attached.map(H::from_id).map_err(refused)
     }
 

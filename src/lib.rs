@@ -79,6 +79,7 @@ mod handle;
 mod moving;
 pub mod op;
 mod options;
+mod remote;
 mod report;
 mod time;
 
@@ -88,8 +89,9 @@ pub use builder::{Backend, Builder};
 pub use error::{Error, ErrorKind};
 pub use event_loop::{EventLoop, Rejected};
 pub use handle::{Handle, OpId, TcpListener, TcpStream};
-pub use moving::{Detached, Refused};
+pub use moving::Detached;
 pub use op::{Accepted, Done, Event, Half, ManyOperation, Operation};
 pub use options::{Keepalive, Linger, ListenOptions, TcpOptions};
+pub use remote::{KeepAlive, Refused, Remote, WhenFull};
 pub use report::{Report, Support};
 pub use time::Instant;

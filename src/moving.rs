@@ -3,7 +3,6 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::Error;
 use crate::backend::OwnedDescriptor;
 use crate::engine::handles::Known;
 
@@ -32,29 +31,5 @@ impl<H> Detached<H> {
 impl<H> fmt::Debug for Detached<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Detached").field("descriptor", &self.descriptor).finish_non_exhaustive()
-    }
-}
-
-/// A [`Detached`] that [`attach`](crate::EventLoop::attach) refused, and why. It converts into the [`Error`] (which
-/// closes what is open).
-#[derive(Debug)]
-pub struct Refused<H> {
-    /// Why.
-    pub error: Error,
-    /// What was to be attached, still open.
-    pub detached: Detached<H>,
-}
-
-impl<H> fmt::Display for Refused<H> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl<H: fmt::Debug> std::error::Error for Refused<H> {}
-
-impl<H> From<Refused<H>> for Error {
-    fn from(refused: Refused<H>) -> Error {
-        refused.error
     }
 }

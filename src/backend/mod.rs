@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use crate::builder::{Backend as Choice, Builder};
@@ -108,6 +109,10 @@ pub(crate) trait Backend {
     fn withdraw(&mut self, ticket: u64) -> bool {
         pool::global().withdraw(ticket)
     }
+
+    /// What ends `wait` from any thread: the one that is going on, or if none is, the next one. Later calls give
+    /// the same. A wait that was ended so appends nothing for it.
+    fn waker(&mut self) -> Result<Waker, Error>;
 
     /// The loop's clock.
     fn now(&self) -> Instant;

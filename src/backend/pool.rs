@@ -70,12 +70,9 @@ struct State {
     next_ticket: u64,
     /// The jobs that are running, with the times at which they began, the earliest first.
     running: Vec<(u64, Instant)>,
-    /// Which numbers the threads have; those that are about to start among them.
+    /// Which numbers the threads have, those that are about to start among them. Those that aren't running a job are
+    /// on their way to the queue or wait there.
     numbers: Vec<bool>,
-    /// Threads that are about to start.
-    starting: usize,
-    /// Threads that wait for something to do.
-    waiting: usize,
 }
 
 struct Queued {
@@ -148,9 +145,7 @@ impl Pool {
             if state.queue.is_empty() {
                 return;
             }
-            if state.waiting > 0 {
-                self.wanted.notify_one();
-            }
+            self.wanted.notify_one();
             state.reserve(Instant::now(), &self.limits)
         };
         let Some(number) = reserved else { return };
@@ -165,7 +160,6 @@ impl Pool {
     fn not_started(&self, number: usize, os: i32) {
         let lost = {
             let mut state = self.lock();
-            state.starting -= 1;
             state.numbers[number] = false;
             if state.threads() > 0 { BTreeMap::new() } else { std::mem::take(&mut state.queue) }
         };
@@ -176,7 +170,6 @@ impl Pool {
 
     /// What a thread of the pool does.
     fn serve(self: Arc<Pool>, number: usize) {
-        self.lock().starting -= 1;
         while let Some((ticket, Queued { job, completer })) = self.next(number) {
             // This one is busy from here on: the others that wait need somebody else.
             self.reinforce();
@@ -201,10 +194,8 @@ impl Pool {
                 state.numbers[number] = false;
                 return None;
             }
-            state.waiting += 1;
             let waited = self.wanted.wait_timeout(state, until.saturating_duration_since(now));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            state.waiting -= 1;
         }
     }
 }
@@ -240,11 +231,10 @@ impl State {
     /// moment when more may.
     fn reserve(&mut self, now: Instant, limits: &Limits) -> Option<usize> {
         let room = limits.running.saturating_sub(self.counted(now, limits));
-        let helpers = self.waiting + self.starting;
-        if self.queue.len().min(room + 1) <= helpers || self.threads() >= limits.threads {
+        let free = self.threads() - self.running.len();
+        if self.queue.len().min(room + 1) <= free || self.threads() >= limits.threads {
             return None;
         }
-        self.starting += 1;
         let number = self.numbers.iter().position(|&taken| !taken).unwrap_or(self.numbers.len());
         match self.numbers.get_mut(number) {
             Some(taken) => *taken = true,

@@ -45,6 +45,16 @@ impl Context {
         Context { state: NonNull::from(state).cast(), io: NonNull::from(io).cast() }
     }
 
+    /// What every callback is given.
+    ///
+    /// # Safety
+    /// `S` is the type of the state that the context was made with; nobody else has a reference to that state while
+    /// this one lives, and it doesn't outlive the tick.
+    pub(crate) unsafe fn lend<'a, S>(self) -> (&'a mut S, &'a EventLoop<S>) {
+        // SAFETY: the caller vouches for the type and the time; both were made from references.
+        unsafe { (self.state.cast::<S>().as_mut(), self.io.cast::<EventLoop<S>>().as_ref()) }
+    }
+
     /// Lends the state between two callbacks.
     pub(crate) fn with_state<S, R>(self, _: &EventLoop<S>, look: impl FnOnce(&mut S) -> R) -> R {
         // SAFETY: a context is made from an `EventLoop<S>` and its state, and stays in that loop's tick.

@@ -20,8 +20,9 @@ mod tick;
 mod timers;
 pub(crate) mod vectored;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::backend::{AnyBackend, Completion, Outcome, Token};
 use crate::builder::Builder;
@@ -33,6 +34,7 @@ use crate::{Error, ErrorKind, Instant};
 use blocks::Blocks;
 use handles::Handles;
 use number::LoopNumber;
+use remote::{Entry, Shared};
 use slots::Slots;
 use timers::Timers;
 
@@ -42,6 +44,9 @@ pub struct Core {
     ticking: Cell<bool>,
     stop: Cell<bool>,
     reason: String,
+    /// For other threads; made when one is first asked for.
+    remote: OnceCell<Arc<Shared>>,
+    remote_capacity: usize,
 }
 
 pub(crate) struct Engine {
@@ -60,6 +65,9 @@ pub(crate) struct Engine {
     earliest: u64,
     completion_budget: usize,
     timer_budget: usize,
+    remote_budget: usize,
+    /// What other threads gave the loop to do, as far as a tick has taken it over.
+    batch: VecDeque<Entry>,
 }
 
 impl Core {
@@ -78,9 +86,12 @@ impl Core {
             earliest: 0,
             completion_budget: builder.completion_budget,
             timer_budget: builder.timer_budget,
+            remote_budget: builder.remote_budget,
+            batch: VecDeque::new(),
         };
         let (ticking, stop) = (Cell::new(false), Cell::new(false));
-        Ok(Core { engine: RefCell::new(engine), ticking, stop, reason })
+        let (remote, remote_capacity) = (OnceCell::new(), builder.remote_capacity);
+        Ok(Core { engine: RefCell::new(engine), ticking, stop, reason, remote, remote_capacity })
     }
 
     pub(crate) fn now(&self) -> Instant {

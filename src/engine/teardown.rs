@@ -22,11 +22,14 @@ impl Core {
     /// Drops all callbacks unrun, waits a while for the system to let go of the buffers, and closes what is open.
     pub(crate) fn tear_down(&self) {
         let mut panic = None;
+        // First: whoever still gives the loop something to do gets it back.
+        self.drop_entries(&mut panic);
         self.remove_everything(&mut panic);
         self.leave_jobs_behind(&mut panic);
         let deadline = self.now() + PATIENCE;
         loop {
             // First: what has come already lets closes begin, and no other completion may be on its way.
+            self.collect_completions();
             self.dispose_of_completed(&mut panic);
             if !self.engine.borrow().engaged() {
                 break;
@@ -34,8 +37,7 @@ impl Core {
             // Without time left, it still hands over the closes that have begun.
             let left = deadline - self.now();
             let mut engine = self.engine.borrow_mut();
-            let engine = &mut *engine;
-            let waited = engine.backend.wait(Some(left), &mut engine.completions);
+            let waited = self.wait_for_backend(&mut engine, Some(left));
             if waited.is_err() || (left.is_zero() && engine.completions.is_empty()) {
                 break;
             }
@@ -45,6 +47,14 @@ impl Core {
             && !std::thread::panicking()
         {
             resume_unwind(panic);
+        }
+    }
+
+    /// Drops what other threads gave the loop to do.
+    fn drop_entries(&self, panic: &mut Panic) {
+        self.close_remote();
+        while let Some(entry) = self.next_unrun() {
+            guarded(panic, || drop(entry));
         }
     }
 

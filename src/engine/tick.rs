@@ -1,7 +1,7 @@
 //! The tick: the only place where callbacks run.
 //!
 //! ```text
-//! completions that were there when it began → timers → submit and wait
+//! what other threads gave → completions that were there when it began → timers → submit and wait
 //! ```
 
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl Core {
         let _ticking = self.begin_ticking(Kind::Tick)?;
         self.run_ready(context);
         let stopped = self.stop.take();
-        let nothing_comes = limit.is_none() && self.in_flight() == 0;
+        let nothing_comes = limit.is_none() && self.in_flight() == 0 && !self.has_remote_work();
         self.wait(if stopped || nothing_comes { Some(Duration::ZERO) } else { limit })
     }
 
@@ -51,7 +51,7 @@ impl Core {
             self.run_ready(context);
             // `enough` first: it may call `stop`, and is asked in every tick.
             let enough = enough(context);
-            let over = self.stop.take() || enough || self.engine.borrow().pending == 0;
+            let over = self.stop.take() || enough || !self.has_work();
             self.wait(over.then_some(Duration::ZERO))?;
             if over {
                 return Ok(());
@@ -70,7 +70,7 @@ impl Core {
             // What callbacks have submitted, before waiting for its end.
             self.engine.borrow_mut().cancel_everything();
             let left = deadline - self.now();
-            let over = self.in_flight() == 0 || left.is_zero();
+            let over = left.is_zero() || (self.in_flight() == 0 && !self.has_entries());
             self.wait(Some(if over { Duration::ZERO } else { left }))?;
             if over {
                 self.stop.set(false);
@@ -79,14 +79,24 @@ impl Core {
         }
     }
 
-    /// Runs the callbacks of what has ended and of the timers that are due.
+    /// Whether `run` goes on.
+    fn has_work(&self) -> bool {
+        self.engine.borrow().pending > 0 || self.has_remote_work()
+    }
+
+    /// Runs what other threads gave, and the callbacks of what has ended and of the timers that are due.
     fn run_ready(&self, context: Context) {
-        let (start, present, timers) = {
+        let (start, entries, present, timers) = {
             let mut engine = self.engine.borrow_mut();
             let start = engine.backend.now();
             engine.earliest = start.nanos().saturating_add(1);
-            (start, engine.completions.len().min(engine.completion_budget), engine.timer_budget)
+            let entries = self.remote.get().map_or(0, |shared| engine.take_over(shared));
+            let present = engine.completions.len().min(engine.completion_budget);
+            (start, entries, present, engine.timer_budget)
         };
+        for _ in 0..entries {
+            self.run_entry(context);
+        }
         for _ in 0..present {
             let next = self.engine.borrow_mut().next_completion();
             self.carry_out(next.expect("completions are taken out here only"), context);
@@ -119,7 +129,7 @@ impl Core {
             let timer = timer.map(|at| Instant::from_nanos(at) - engine.backend.now());
             [limit, timer].into_iter().flatten().min()
         };
-        engine.backend.wait(limit, &mut engine.completions)
+        self.wait_for_backend(engine, limit)
     }
 
     /// A repeating callback has returned: its time comes again, unless it was cancelled or removed meanwhile.

@@ -248,6 +248,8 @@ pub enum Kind {
     Raw,
     /// `duplicate`.
     Duplicate,
+    /// `remote`, and giving a loop something to do by a [`Remote`](crate::Remote).
+    Remote,
 }
 
 impl fmt::Display for Kind {
@@ -281,6 +283,7 @@ impl fmt::Display for Kind {
             Kind::Attach => "attach",
             Kind::Raw => "raw",
             Kind::Duplicate => "duplicate",
+            Kind::Remote => "remote",
         })
     }
 }

@@ -29,19 +29,25 @@ use crate::{Error, Instant};
 /// ```
 #[derive(Debug)]
 pub struct Timer {
-    target: Target,
+    when: When,
     options: Options,
+}
+
+#[derive(Copy, Clone, Debug)]
+enum When {
+    After(Duration),
+    At(Instant),
 }
 
 impl Timer {
     /// Ends when `duration` has passed, counted from a clock read when it is submitted.
     pub fn after(duration: Duration) -> Timer {
-        Timer { target: Target::After(duration), options: Options::default() }
+        Timer { when: When::After(duration), options: Options::default() }
     }
 
     /// Ends at `instant`.
     pub fn at(instant: Instant) -> Timer {
-        Timer { target: Target::At(instant), options: Options::default() }
+        Timer { when: When::At(instant), options: Options::default() }
     }
 }
 
@@ -58,7 +64,11 @@ impl Describe for Timer {
     }
 
     fn describe(self) -> ((), Request) {
-        ((), Request::new(Kind::Timer, self.target, unscheduled(0), self.options))
+        let target = match self.when {
+            When::After(duration) => Target::After(duration),
+            When::At(instant) => Target::At(instant),
+        };
+        ((), Request::new(Kind::Timer, target, unscheduled(0), self.options))
     }
 }
 

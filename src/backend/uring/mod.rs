@@ -5,10 +5,12 @@
 
 mod op;
 mod setup;
+mod wake;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::task::Waker;
 use std::time::Duration;
 
 use io_uring::types::{SubmitArgs, Timespec};
@@ -23,12 +25,15 @@ use crate::{Error, Instant, ListenOptions, TcpOptions};
 
 use setup::Features;
 pub(crate) use setup::Level;
+use wake::{WAKE, WakeUp};
 
 pub(crate) struct Uring {
     ring: IoUring,
     features: Features,
     /// Entries that found the submission queue full, in order. While there are any, new ones go behind them.
     backlog: VecDeque<squeue::Entry>,
+    /// For other threads; made when one first asks for it.
+    wake_up: Option<WakeUp>,
 }
 
 /// A longer wait ends early, which nobody will see; the kernel refuses seconds that don't fit its counter.
@@ -54,7 +59,7 @@ impl Token {
 impl Uring {
     pub(crate) fn new(entries: u32, level: Level) -> Result<Uring, Error> {
         let (ring, features) = setup::open(entries, level)?;
-        Ok(Uring { ring, features, backlog: VecDeque::new() })
+        Ok(Uring { ring, features, backlog: VecDeque::new(), wake_up: None })
     }
 
     fn push(&mut self, entry: squeue::Entry) {
@@ -79,12 +84,18 @@ impl Uring {
         }
     }
 
-    /// Takes over the completions that are in the ring.
-    fn reap(&mut self, out: &mut VecDeque<Completion>) {
+    /// Takes over the completions that are in the ring; says whether another thread woke the loop.
+    fn reap(&mut self, out: &mut VecDeque<Completion>) -> bool {
+        let mut woken = false;
         for entry in self.ring.completion() {
             let user_data = entry.user_data();
             let token = Token::of(user_data);
             let outcome = match entry.result() {
+                _ if user_data == WAKE => {
+                    woken = true;
+                    self.wake_up.iter_mut().for_each(|wake_up| wake_up.completed(&entry));
+                    continue;
+                }
                 result if user_data & CANCEL != 0 => {
                     // Found (0), or running on a thread of the kernel's, which was interrupted (EALREADY).
                     if result != -Errno::NOENT.raw_os_error() {
@@ -98,6 +109,7 @@ impl Uring {
             };
             out.push_back(Completion { token, outcome });
         }
+        woken
     }
 
     /// One `io_uring_enter`: submits all that is in the queue and, if `block`, waits for a completion.
@@ -144,15 +156,19 @@ impl Backend for Uring {
         let had = out.len();
         let mut left = limit;
         let mut deadline = None;
+        let mut woken = false;
+        if let Some(poll) = self.wake_up.as_mut().and_then(WakeUp::arm) {
+            self.push(poll);
+        }
         loop {
             self.refill();
             // Entries that wait to be handed over must not sleep with us.
-            let block = out.len() == had && self.backlog.is_empty() && left != Some(Duration::ZERO);
+            let block = !woken && out.len() == had && self.backlog.is_empty() && left != Some(Duration::ZERO);
             if block && deadline.is_none() {
                 deadline = left.map(|left| self.now() + left);
             }
             let entered = self.enter(block, left);
-            self.reap(out);
+            woken |= self.reap(out);
             match entered {
                 Ok(()) | Err(Errno::TIME) => {
                     if self.backlog.is_empty() && self.ring.submission().is_empty() {
@@ -162,7 +178,7 @@ impl Backend for Uring {
                 // A signal; no memory for requests; too many completions outstanding. Nothing was waited for: it goes
                 // on for what is left of the time, unless some were reaped, which also makes room.
                 Err(errno @ (Errno::INTR | Errno::AGAIN | Errno::BUSY)) => {
-                    if out.len() > had || (errno != Errno::INTR && left == Some(Duration::ZERO)) {
+                    if woken || out.len() > had || (errno != Errno::INTR && left == Some(Duration::ZERO)) {
                         return Ok(());
                     }
                     if deadline.is_none() {
@@ -177,6 +193,14 @@ impl Backend for Uring {
                 Err(errno) => return Err(Error::from_os(errno.raw_os_error(), Kind::Tick)),
             }
         }
+    }
+
+    fn waker(&mut self) -> Result<Waker, Error> {
+        let wake_up = match self.wake_up.take() {
+            Some(wake_up) => wake_up,
+            None => WakeUp::new(self.features.level == Level::Best)?,
+        };
+        Ok(self.wake_up.insert(wake_up).waker())
     }
 
     #[inline]

@@ -1,0 +1,157 @@
+//! The engine's side of other threads: what they share with a loop, and when the loop looks at it.
+
+mod entry;
+mod queue;
+mod sync;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use super::erased::Context;
+use super::{Core, Engine};
+use crate::backend::{Completion, Outcome, Token};
+use crate::op::Kind;
+use crate::{Error, ErrorKind};
+
+pub(crate) use entry::{Entry, Job};
+use queue::{Queue, Refusal};
+
+/// What a loop shares with other threads. It outlives the loop for as long as one of them holds it.
+pub(crate) struct Shared {
+    queue: Queue<Entry, Completion>,
+    /// The loop's thread.
+    owner: ThreadId,
+}
+
+impl Shared {
+    fn new(capacity: usize, waker: Waker) -> Shared {
+        Shared { queue: Queue::new(capacity, waker), owner: std::thread::current().id() }
+    }
+
+    /// Gives the loop a job; if there is no room, waits for it if `wait`.
+    ///
+    /// The job must be one for the loop's own state type `S`: `Remote<S>`, which is made from an `EventLoop<S>` and
+    /// invariant in `S`, sees to that.
+    pub(crate) fn push<S, J: Job<S>>(&self, job: J, wait: bool) -> Result<(), (Error, J)> {
+        let refused = match self.queue.try_push(job, Entry::new::<S, J>) {
+            Ok(()) => return Ok(()),
+            Err((Refusal::Full, job)) if wait => {
+                // Nobody else makes room.
+                if std::thread::current().id() == self.owner {
+                    return Err((Error::new(ErrorKind::Deadlock, Kind::Remote), job));
+                }
+                self.queue.push(job, Entry::new::<S, J>)
+            }
+            refused => refused,
+        };
+        refused.map_err(|(refusal, job)| {
+            let kind = match refusal {
+                Refusal::Full => ErrorKind::QueueFull,
+                Refusal::Closed => ErrorKind::LoopGone,
+            };
+            (Error::new(kind, Kind::Remote), job)
+        })
+    }
+
+    /// A shot that another thread did has ended.
+    pub(crate) fn push_completion(&self, token: Token, outcome: Outcome) {
+        self.queue.push_completion(Completion { token, outcome });
+    }
+
+    pub(crate) fn wake(&self) {
+        self.queue.wake();
+    }
+
+    pub(crate) fn keep_alive(&self) {
+        self.queue.keep_alive();
+    }
+
+    pub(crate) fn release(&self) {
+        self.queue.release();
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    /// What the loop shares with other threads; made when it is first asked for.
+    pub(crate) fn remote_shared(&self) -> Result<Arc<Shared>, Error> {
+        if let Some(shared) = self.remote.get() {
+            return Ok(shared.clone());
+        }
+        let waker = self.engine.borrow_mut().backend.cold().waker()?;
+        Ok(self.remote.get_or_init(|| Arc::new(Shared::new(self.remote_capacity, waker))).clone())
+    }
+
+    /// Runs the oldest entry that the tick has taken over.
+    pub(super) fn run_entry(&self, context: Context) {
+        let entry = self.engine.borrow_mut().batch.pop_front();
+        let entry = entry.expect("entries are taken out here only");
+        // SAFETY: whoever pushed it had a `Remote<S>` made from the `EventLoop<S>` that owns this core, both invariant
+        // in S; the context is this tick's, made from that same loop and a state of type S.
+        unsafe { entry.run(context) };
+    }
+
+    /// Hands over what was submitted and waits for the backend, another thread, or `limit`.
+    pub(super) fn wait_for_backend(&self, engine: &mut Engine, limit: Option<Duration>) -> Result<(), Error> {
+        let Some(shared) = self.remote.get() else {
+            return engine.backend.wait(limit, &mut engine.completions);
+        };
+        let would_wait = limit != Some(Duration::ZERO) && engine.batch.is_empty();
+        let sleeps = shared.queue.before_wait(would_wait);
+        let limit = if sleeps { limit } else { Some(Duration::ZERO) };
+        let waited = engine.backend.wait(limit, &mut engine.completions);
+        if sleeps {
+            shared.queue.after_wait();
+        }
+        waited
+    }
+
+    /// Whether the loop must go on for other threads' sake: entries wait, or somebody keeps it alive.
+    pub(super) fn has_remote_work(&self) -> bool {
+        let Some(shared) = self.remote.get() else { return false };
+        !self.engine.borrow().batch.is_empty() || shared.queue.needs_loop()
+    }
+
+    /// Whether entries of other threads wait.
+    pub(super) fn has_entries(&self) -> bool {
+        let Some(shared) = self.remote.get() else { return false };
+        !self.engine.borrow().batch.is_empty() || shared.queue.has_entries()
+    }
+
+    /// Takes no more entries. Those that have not run are in the batch from now on, to be dropped.
+    pub(super) fn close_remote(&self) {
+        if let Some(shared) = self.remote.get() {
+            let mut entries = shared.queue.close();
+            self.engine.borrow_mut().batch.append(&mut entries);
+        }
+    }
+
+    /// Takes over what other threads have completed, at the end of a loop.
+    pub(super) fn collect_completions(&self) {
+        if let Some(shared) = self.remote.get() {
+            self.engine.borrow_mut().take_over(shared);
+        }
+    }
+
+    /// The oldest entry that will not run.
+    pub(super) fn next_unrun(&self) -> Option<Entry> {
+        self.engine.borrow_mut().batch.pop_front()
+    }
+}
+
+impl Engine {
+    /// Takes over what other threads have put there; how many entries this tick runs.
+    pub(super) fn take_over(&mut self, shared: &Shared) -> usize {
+        shared.queue.take(&mut self.batch, &mut self.completions);
+        self.batch.len().min(self.remote_budget)
+    }
+}
