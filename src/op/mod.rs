@@ -254,7 +254,7 @@ pub enum Kind {
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Kind::Build => "event loop",
             Kind::Tick => "tick",
             Kind::Drain => "drain",

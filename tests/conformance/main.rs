@@ -4,6 +4,7 @@
 //! and its name says which. Cases don't skip themselves: the one table in `skips.rs` does.
 //! `NBIO_LONG=1` runs the long forms.
 
+mod blocking;
 mod captures;
 mod child;
 mod closing;
@@ -45,6 +46,7 @@ use support::{Case, Subject, run_watched};
 
 /// The rooms of the suite.
 const ROOMS: &[(&str, &[Case])] = &[
+    ("blocking", blocking::CASES),
     ("captures", captures::CASES),
     ("closing", closing::CASES),
     ("control", control::CASES),
