@@ -5,6 +5,7 @@
 //! `NBIO_LONG=1` runs the long forms.
 
 mod blocking;
+mod blocking_process;
 mod captures;
 mod child;
 mod closing;
@@ -47,6 +48,7 @@ use support::{Case, Subject, run_watched};
 /// The rooms of the suite.
 const ROOMS: &[(&str, &[Case])] = &[
     ("blocking", blocking::CASES),
+    ("blocking_process", blocking_process::CASES),
     ("captures", captures::CASES),
     ("closing", closing::CASES),
     ("control", control::CASES),
