@@ -24,10 +24,13 @@ impl Work for Held {
     }
 }
 
+type Channel<T> = (Sender<T>, Receiver<T>);
+
 struct Bench {
     pool: Arc<Pool>,
-    begun: (Sender<(usize, String)>, Receiver<(usize, String)>),
-    ended: (Sender<(usize, Outcome)>, Receiver<(usize, Outcome)>),
+    /// Number and thread of a job.
+    begun: Channel<(usize, String)>,
+    ended: Channel<(usize, Outcome)>,
     /// Lets each job go.
     holds: Vec<Option<Sender<()>>>,
     tickets: Vec<u64>,
