@@ -73,6 +73,21 @@ struct State {
     /// Which numbers the threads have, those that are about to start among them. Those that aren't running a job are
     /// on their way to the queue or wait there.
     numbers: Vec<bool>,
+    /// Threads that wait for something to do.
+    waiting: usize,
+    /// Those of them that will look again when the next running job gets stuck.
+    watching: usize,
+}
+
+/// Who is to look after the queue.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Help {
+    /// Somebody does.
+    Enough,
+    /// A thread that waits.
+    Waiting,
+    /// A thread of this number, which is to be started.
+    New(usize),
 }
 
 struct Queued {
@@ -109,14 +124,14 @@ impl Pool {
 
     /// Lets `job` run when its turn comes, and `completer` tell of it. The ticket is for `withdraw`.
     pub(crate) fn submit(self: &Arc<Pool>, job: Arc<dyn Work>, completer: Completer) -> u64 {
-        let ticket = {
+        let (ticket, help) = {
             let mut state = self.lock();
             let ticket = state.next_ticket;
             state.next_ticket += 1;
             state.queue.insert(ticket, Queued { job, completer });
-            ticket
+            (ticket, state.help(&self.limits))
         };
-        self.reinforce();
+        self.call(help);
         ticket
     }
 
@@ -138,17 +153,13 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sees to it that somebody looks after the queue: wakes a thread, or starts one.
-    fn reinforce(self: &Arc<Pool>) {
-        let reserved = {
-            let mut state = self.lock();
-            if state.queue.is_empty() {
-                return;
-            }
-            self.wanted.notify_one();
-            state.reserve(Instant::now(), &self.limits)
+    /// Lets somebody look after the queue. Not under the lock: whoever wakes would only wait for that.
+    fn call(self: &Arc<Pool>, help: Help) {
+        let number = match help {
+            Help::Enough => return,
+            Help::Waiting => return self.wanted.notify_one(),
+            Help::New(number) => number,
         };
-        let Some(number) = reserved else { return };
         let pool = self.clone();
         let thread = std::thread::Builder::new().name(format!("nbio-pool-{number}"));
         if let Err(error) = thread.spawn(move || pool.serve(number)) {
@@ -170,9 +181,8 @@ impl Pool {
 
     /// What a thread of the pool does.
     fn serve(self: Arc<Pool>, number: usize) {
-        while let Some((ticket, Queued { job, completer })) = self.next(number) {
-            // This one is busy from here on: the others that wait need somebody else.
-            self.reinforce();
+        while let Some((ticket, Queued { job, completer }, help)) = self.next(number) {
+            self.call(help);
             job.run();
             drop(job);
             self.lock().running.retain(|running| running.0 != ticket);
@@ -180,22 +190,29 @@ impl Pool {
         }
     }
 
-    /// The next job for the thread of this number; `None` lets it end.
-    fn next(&self, number: usize) -> Option<(u64, Queued)> {
+    /// The next job for the thread of this number, and who is to look after the others; `None` lets it end.
+    fn next(&self, number: usize) -> Option<(u64, Queued, Help)> {
         let mut state = self.lock();
         let end = Instant::now() + self.limits.idle;
         loop {
             let now = Instant::now();
-            if let Some(next) = state.take(now, &self.limits) {
-                return Some(next);
+            if let Some((ticket, queued)) = state.take(now, &self.limits) {
+                // This thread is busy from here on: those that wait need another.
+                let help = state.help(&self.limits);
+                return Some((ticket, queued, help));
             }
-            let until = if state.queue.is_empty() { end } else { state.next_stuck(now, &self.limits) };
-            if now >= end && state.queue.is_empty() {
+            let idle = state.queue.is_empty();
+            if idle && now >= end {
                 state.numbers[number] = false;
                 return None;
             }
+            let until = if idle { end } else { state.next_stuck(now, &self.limits) };
+            state.waiting += 1;
+            state.watching += usize::from(!idle);
             let waited = self.wanted.wait_timeout(state, until.saturating_duration_since(now));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state.waiting -= 1;
+            state.watching -= usize::from(!idle);
         }
     }
 }
@@ -227,19 +244,28 @@ impl State {
         Some((ticket, queued))
     }
 
-    /// The number of a thread that should be started: one for each job that may run, and one that waits for the
+    /// Who is to look after the queue: there should be a thread for each job that may run, and one that waits for the
     /// moment when more may.
-    fn reserve(&mut self, now: Instant, limits: &Limits) -> Option<usize> {
-        let room = limits.running.saturating_sub(self.counted(now, limits));
-        let free = self.threads() - self.running.len();
-        if self.queue.len().min(room + 1) <= free || self.threads() >= limits.threads {
-            return None;
+    fn help(&mut self, limits: &Limits) -> Help {
+        if self.queue.is_empty() {
+            return Help::Enough;
         }
+        let room = limits.running.saturating_sub(self.counted(Instant::now(), limits));
+        let free = self.threads().saturating_sub(self.running.len());
+        if self.queue.len().min(room + 1) > free && self.threads() < limits.threads {
+            return Help::New(self.reserve());
+        }
+        // Waking costs a system call and a change of threads: nobody is woken just to find that he has to wait.
+        if self.waiting > 0 && (room > 0 || self.watching == 0) { Help::Waiting } else { Help::Enough }
+    }
+
+    /// The number of a thread that is about to start.
+    fn reserve(&mut self) -> usize {
         let number = self.numbers.iter().position(|&taken| !taken).unwrap_or(self.numbers.len());
         match self.numbers.get_mut(number) {
             Some(taken) => *taken = true,
             None => self.numbers.push(true),
         }
-        Some(number)
+        number
     }
 }
