@@ -13,8 +13,8 @@ use crate::handle::Handle;
 use crate::handle::sealed::Handle as _;
 use crate::op::{self, Accepted, Done, Event, Half};
 use crate::{
-    Builder, Error, Instant, IoBuf, IoBufMut, ListenOptions, ManyOperation, OpId, Operation, Remote, Report,
-    TcpListener, TcpOptions, TcpStream,
+    Builder, Detached, Error, Instant, IoBuf, IoBufMut, ListenOptions, ManyOperation, OpId, Operation,
+    Refused, Remote, Report, TcpListener, TcpOptions, TcpStream,
 };
 
 /// An event loop: submit operations, and their callbacks run in [`run`](EventLoop::run) or
@@ -318,6 +318,23 @@ impl<S> EventLoop<S> {
         self.submit(op::Timer::after(duration), callback)
     }
 
+    /// Runs a closure on a thread pool and calls back with what it returned: [`op::Blocking`].
+    ///
+    /// ```
+    /// let io = nbio::EventLoop::new()?;
+    /// let sum = || (1..=1_000_000_u64).sum::<u64>();
+    /// io.run_blocking(sum, |_, _, sum| assert_eq!(sum, Ok(500_000_500_000)));
+    /// io.run()?;
+    /// # Ok::<(), nbio::Error>(())
+    /// ```
+    pub fn run_blocking<T: Send + 'static>(
+        &self,
+        closure: impl FnOnce() -> T + Send + 'static,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<T, Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::Blocking::new(closure), callback)
+    }
+
     /// Calls back every `period`: [`op::Interval`].
     pub fn interval(
         &self,
@@ -565,6 +582,47 @@ impl<S> EventLoop<S> {
     /// them; [`StaleHandle`](crate::ErrorKind::StaleHandle), [`WrongLoop`](crate::ErrorKind::WrongLoop).
     pub fn release<H: Handle>(&self, handle: H) -> Result<OwnedDescriptor, Error> {
         self.core.release(handle.id())
+    }
+
+    /// Takes a handle out of this loop, for [`attach`](EventLoop::attach) to make it one of another, on another thread
+    /// or not. It is stale from now on. Bytes that nobody has received yet, connections that nobody has accepted yet,
+    /// go along, and so does what the loop knows of it: that a direction is [`Broken`](crate::ErrorKind::Broken), its
+    /// receiving half was shut down, or the peer has reset it.
+    ///
+    /// # Errors
+    /// As [`release`](EventLoop::release).
+    ///
+    /// ```
+    /// # use std::io::Write;
+    /// # let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    /// # let mut peer = std::net::TcpStream::connect(server.local_addr().unwrap()).unwrap();
+    /// # peer.write_all(b"hello").unwrap();
+    /// let io = nbio::EventLoop::<()>::new()?;
+    /// let stream: nbio::TcpStream = io.adopt(server.accept().unwrap().0)?;
+    /// let detached = io.detach(stream)?;
+    /// let worker = std::thread::spawn(move || {
+    ///     let io = nbio::EventLoop::new()?;
+    ///     let stream = io.attach(detached)?;
+    ///     io.recv_exact(stream, [0; 5], 5, |_, _, done| assert_eq!(&done.buf, b"hello"));
+    ///     io.run()
+    /// });
+    /// worker.join().unwrap()?;
+    /// # Ok::<(), nbio::Error>(())
+    /// ```
+    pub fn detach<H: Handle>(&self, handle: H) -> Result<Detached<H>, Error> {
+        self.core.detach(handle.id()).map(|(loose, known)| Detached::new(loose, known))
+    }
+
+    /// Makes what another loop (or this one) has [`detach`](EventLoop::detach)ed a handle of this loop.
+    ///
+    /// # Errors
+    /// [`Refused`], which gives it back: [`Unsupported`](crate::ErrorKind::Unsupported) if this loop's backend can't have
+    /// a socket of the other's (a simulation has those of its own loops only).
+    pub fn attach<H: Handle>(&self, detached: Detached<H>) -> Result<H, Refused<Detached<H>>> {
+        let (loose, known) = detached.into_parts();
+        let attached = self.core.attach(loose, known);
+        let refused = |(error, loose)| Refused { error, value: Detached::new(loose, known) };
+        attached.map(H::from_id).map_err(refused)
     }
 
     /// The number of a handle's descriptor, to look at: the loop goes on owning it.

@@ -274,8 +274,8 @@ impl fmt::Debug for KeepAlive {
     }
 }
 
-/// What a [`Remote`] could not give to its loop, and why. It converts into the [`Error`] (which drops the value, on
-/// this thread).
+/// What a [`Remote`] could not give to its loop, or a loop could not [`attach`](EventLoop::attach), and why. It
+/// converts into the [`Error`] (which drops the value, on this thread).
 ///
 /// ```
 /// use nbio::{ErrorKind, EventLoop};
@@ -292,7 +292,7 @@ impl fmt::Debug for KeepAlive {
 pub struct Refused<T> {
     /// Why.
     pub error: Error,
-    /// What was to be given: the closure, or operation and callback.
+    /// What was to be given: the closure, or operation and callback, or the detached handle.
     pub value: T,
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::backend::Description;
+use crate::backend::{Census, Description};
 use crate::op::Kind;
 
 /// How a backend does an operation.
@@ -17,9 +17,12 @@ pub enum Support {
     Engine,
     /// By a [`Simulation`](crate::Simulation).
     Simulated,
+    /// On a thread of the [thread pool](crate::op::Blocking#the-pool).
+    Pool,
 }
 
-/// Which backend a loop runs on and why, and how it does each operation. Its `Display` is a table for people.
+/// Which backend a loop runs on and why, how it does each operation, and what the thread pool was
+/// doing when it was asked. Its `Display` is a table for people.
 ///
 /// ```
 /// let io = nbio::EventLoop::<()>::new()?;
@@ -34,10 +37,11 @@ pub struct Report {
     reason: String,
     features: Vec<&'static str>,
     operations: Vec<(Kind, Support)>,
+    pool: Census,
 }
 
 /// The operations there are.
-const OPERATIONS: [Kind; 11] = [
+const OPERATIONS: [Kind; 12] = [
     Kind::Accept,
     Kind::Connect,
     Kind::Recv,
@@ -49,15 +53,22 @@ const OPERATIONS: [Kind; 11] = [
     Kind::Timer,
     Kind::Interval,
     Kind::NextTick,
+    Kind::Blocking,
 ];
 
 impl Report {
-    pub(crate) fn new(description: Description, reason: &str, support: impl Fn(Kind) -> Support) -> Report {
+    pub(crate) fn new(
+        description: Description,
+        reason: &str,
+        pool: Census,
+        support: impl Fn(Kind) -> Support,
+    ) -> Report {
         Report {
             backend: description.name,
             reason: reason.to_owned(),
             features: description.features,
             operations: OPERATIONS.iter().map(|&kind| (kind, support(kind))).collect(),
+            pool,
         }
     }
 
@@ -80,6 +91,26 @@ impl Report {
     pub fn operations(&self) -> &[(Kind, Support)] {
         &self.operations
     }
+
+    /// How many threads the process's [thread pool](crate::op::Blocking#the-pool) had, those without work among them.
+    pub fn pool_threads(&self) -> usize {
+        self.pool.threads
+    }
+
+    /// How many closures were running on them, of all loops.
+    pub fn pool_running(&self) -> usize {
+        self.pool.running
+    }
+
+    /// How many of the running ones had been at it for so long that they no longer count.
+    pub fn pool_stuck(&self) -> usize {
+        self.pool.stuck
+    }
+
+    /// How many closures waited for their turn, of all loops.
+    pub fn pool_queued(&self) -> usize {
+        self.pool.queued
+    }
 }
 
 impl fmt::Display for Report {
@@ -92,9 +123,12 @@ impl fmt::Display for Report {
                 Support::Direct => "a system call that never waits",
                 Support::Engine => "the engine",
                 Support::Simulated => "the simulation",
+                Support::Pool => "the thread pool",
             };
             writeln!(f, "{kind:<16} {how}")?;
         }
+        let Census { threads, running, stuck, queued } = self.pool;
+        writeln!(f, "thread pool: {threads} threads, {running} running ({stuck} for long), {queued} queued")?;
         Ok(())
     }
 }

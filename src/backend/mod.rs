@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -16,12 +17,14 @@ use crate::{Error, ErrorKind, Instant, ListenOptions, TcpOptions};
 #[cfg(not(target_os = "linux"))]
 compile_error!("nbio runs on Linux so far; kqueue and IOCP are on their way (see PLATFORMS.md)");
 
+mod pool;
 pub(crate) mod sim;
 #[cfg(unix)]
 mod unix;
 #[cfg(target_os = "linux")]
 mod uring;
 
+pub(crate) use pool::{Census, Completer, Work};
 #[cfg(unix)]
 pub(crate) use unix::{Address, IoVec, Message, error_kind, is_cancelled};
 
@@ -69,6 +72,10 @@ pub(crate) enum Outcome {
     Retry,
     /// The engine itself ended the operation; how is in the slot.
     Settled,
+    /// A blocking operation's job has run.
+    Ran,
+    /// No thread could be started to run it: the system's error number.
+    NotRun(i32),
     /// A cancel didn't find the shot: its completion is here already, or the system was just busy with it and the
     /// cancel is lost.
     NotFound,
@@ -94,6 +101,17 @@ pub(crate) trait Backend {
     /// Gives what was submitted to the system, waits until something completes or `limit` has passed (`None`: no
     /// limit), and appends what has completed.
     fn wait(&mut self, limit: Option<Duration>, out: &mut VecDeque<Completion>) -> Result<(), Error>;
+
+    /// Lets a blocking operation's job run on another thread; then the completer is called, with `Ran` or `NotRun`, on
+    /// whatever thread. The answer is for `withdraw`.
+    fn offload(&mut self, job: Arc<dyn Work>, completer: Completer) -> u64 {
+        pool::global().submit(job, completer)
+    }
+
+    /// Takes such a job back; `false` if it has begun. If not, its completer is never called.
+    fn withdraw(&mut self, ticket: u64) -> bool {
+        pool::global().withdraw(ticket)
+    }
 
     /// What ends `wait` from any thread: the one that is going on, or if none is, the next one. Later calls give
     /// the same. A wait that was ended so appends nothing for it.
@@ -128,6 +146,19 @@ pub(crate) trait Backend {
     /// Gives a descriptor that no shot names to a new owner.
     fn detach(&mut self, descriptor: RawDescriptor) -> Result<OwnedDescriptor, Error>;
 
+    /// As `detach`, for another loop.
+    fn hand_out(&mut self, descriptor: RawDescriptor) -> Result<Loose, Error> {
+        self.detach(descriptor).map(Loose::System)
+    }
+
+    /// Takes over what another loop handed out, or gives it back with the reason.
+    fn take_in(&mut self, loose: Loose) -> Result<RawDescriptor, (Error, Loose)> {
+        match loose {
+            Loose::System(descriptor) => Ok(self.attach(descriptor)),
+            Loose::Simulated(_) => Err((Error::new(ErrorKind::Unsupported, Kind::Attach), loose)),
+        }
+    }
+
     /// The system's number of a descriptor, for somebody outside to look at.
     fn raw(&mut self, descriptor: RawDescriptor) -> Result<RawDescriptor, Error>;
 
@@ -142,6 +173,13 @@ pub(crate) trait Backend {
 
     /// How it does an operation.
     fn support(&self, kind: Kind) -> Support;
+}
+
+/// Something open that is of no loop; it is closed when this is dropped.
+#[derive(Debug)]
+pub(crate) enum Loose {
+    System(OwnedDescriptor),
+    Simulated(sim::LooseSocket),
 }
 
 /// What a backend says of itself.
@@ -224,6 +262,6 @@ impl AnyBackend {
             AnyBackend::Uring(uring) => uring,
             AnyBackend::Sim(sim) => sim,
         };
-        Report::new(backend.describe(), reason, |kind| backend.support(kind))
+        Report::new(backend.describe(), reason, pool::census(), |kind| backend.support(kind))
     }
 }

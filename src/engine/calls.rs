@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::ptr::NonNull;
 
-use super::handles::EntryState;
+use super::handles::{EntryState, Known};
 use super::{Core, Engine};
-use crate::backend::{Address, OwnedDescriptor, RawDescriptor};
+use crate::backend::{Address, Loose, OwnedDescriptor, RawDescriptor};
 use crate::handle::{HandleKind, Id, NewId};
 use crate::op::Kind;
 use crate::{Error, ErrorKind, ListenOptions, TcpOptions};
@@ -84,15 +84,31 @@ impl Core {
     /// Gives a descriptor out of the table.
     pub(crate) fn release(&self, handle: Id) -> Result<OwnedDescriptor, Error> {
         let mut engine = self.engine.borrow_mut();
-        let entry = engine.find_handle(handle, Kind::Release)?;
-        if engine.handles.entry(entry).operations > 0 {
-            return Err(Error::new(ErrorKind::Busy, Kind::Release));
-        }
+        let entry = engine.find_idle(handle, Kind::Release)?;
         let descriptor = engine.handles.entry(entry).descriptor;
         let owned = engine.backend.cold().detach(descriptor)?;
-        engine.handles.make_stale(entry);
-        engine.handles.free(entry);
+        engine.forget(entry);
         Ok(owned)
+    }
+
+    /// Gives a descriptor out of the table for that of another loop, and what is known of it.
+    pub(crate) fn detach(&self, handle: Id) -> Result<(Loose, Known), Error> {
+        let mut engine = self.engine.borrow_mut();
+        let entry = engine.find_idle(handle, Kind::Detach)?;
+        let (descriptor, known) =
+            (engine.handles.entry(entry).descriptor, engine.handles.entry(entry).known());
+        let loose = engine.backend.cold().hand_out(descriptor)?;
+        engine.forget(entry);
+        Ok((loose, known))
+    }
+
+    /// Takes what another loop gave out into the table, or gives it back with the reason.
+    pub(crate) fn attach(&self, loose: Loose, known: Known) -> Result<NewId, (Error, Loose)> {
+        let mut engine = self.engine.borrow_mut();
+        let descriptor = engine.backend.cold().take_in(loose)?;
+        let entry = engine.handles.insert(descriptor, EntryState::Open);
+        engine.handles.entry_mut(entry).learn(known);
+        Ok(NewId(engine.handles.id(entry, engine.number.get())))
     }
 
     pub(crate) fn raw(&self, handle: Id) -> Result<RawDescriptor, Error> {
@@ -111,6 +127,19 @@ impl Core {
 }
 
 impl Engine {
+    /// The entry of a handle on which no operation is.
+    fn find_idle(&self, handle: Id, kind: Kind) -> Result<u32, Error> {
+        let entry = self.find_handle(handle, kind)?;
+        let busy = self.handles.entry(entry).operations > 0;
+        if busy { Err(Error::new(ErrorKind::Busy, kind)) } else { Ok(entry) }
+    }
+
+    /// Lets go of an entry whose descriptor has a new owner.
+    fn forget(&mut self, entry: u32) {
+        self.handles.make_stale(entry);
+        self.handles.free(entry);
+    }
+
     fn insert(&mut self, descriptor: RawDescriptor, lingers: bool) -> NewId {
         let entry = self.handles.insert(descriptor, EntryState::Open);
         self.handles.entry_mut(entry).lingers = lingers;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::finish::Next;
 use super::handles::{EntryState, Lane};
-use super::op::Op;
+use super::op::{Offload, Op};
 use super::slots::{NONE, Payload, State};
 use super::{Core, Engine};
 use crate::backend::Outcome;
@@ -85,6 +85,7 @@ impl Engine {
             State::Queued => self.end_here(index, Some(error)),
             State::InFlight => match header.op {
                 Op::Timer(_) => self.end_here(index, Some(error)),
+                Op::Blocking(_) => self.cancel_job(index, error),
                 Op::Close => self.end_early(index, error),
                 Op::Connect => {
                     self.end_early(index, error);
@@ -121,10 +122,30 @@ impl Engine {
         self.announce(index);
     }
 
+    /// Ends a job that has not begun. For one that has, there is only waiting.
+    fn cancel_job(&mut self, index: u32, error: Error) {
+        if self.withdraw(index) {
+            return self.end_here(index, Some(error));
+        }
+        let header = self.slots.header_mut(index);
+        header.state = State::Cancelling;
+        header.error = Some(error);
+    }
+
+    /// Takes a job back from the backend, if it has not begun. If it has, it can't be stopped.
+    fn withdraw(&mut self, index: u32) -> bool {
+        let Op::Blocking(Offload { ticket, .. }) = self.slots.header(index).op else { return false };
+        let withdrawn = self.backend.cold().withdraw(ticket);
+        if withdrawn {
+            self.slots.header_mut(index).engaged = false;
+        }
+        withdrawn
+    }
+
     fn ask_backend(&mut self, index: u32) {
         let token = self.token(index);
         let header = self.slots.header(index);
-        if header.engaged {
+        if header.engaged && !matches!(header.op, Op::Blocking(_)) {
             self.backend.cold().cancel(token, header.readiness);
         }
     }
@@ -226,6 +247,10 @@ impl Engine {
                 Removal::Now
             }
             State::InFlight if matches!(self.slots.header(index).op, Op::Timer(_)) => {
+                self.settle(index, None);
+                Removal::Now
+            }
+            State::InFlight if self.withdraw(index) => {
                 self.settle(index, None);
                 Removal::Now
             }

@@ -133,13 +133,15 @@ where
     // SAFETY: the caller vouches for the payload, which the backend has let go of; `take` forgets it, so it is
     // read once.
     let Payload { parts, callback } = unsafe { place.cast::<Payload<O::Parts, F>>().read() };
+    // If what the parts still hold panics when it is dropped, the callback goes too.
+    let callback = ManuallyDrop::into_inner(callback);
     let end = core.engine.borrow_mut().take(index);
     let output = O::finish(ManuallyDrop::into_inner(parts), end);
     // SAFETY: the caller vouches for the types; the tick lends both to one callback at a time, and no other
     // reference to the state exists while it runs.
     let (state, io) =
         unsafe { (context.state.cast::<S>().as_mut(), context.io.cast::<EventLoop<S>>().as_ref()) };
-    ManuallyDrop::into_inner(callback)(state, io, output);
+    callback(state, io, output);
 }
 
 /// See `Vtable::complete`. The closure runs where it lies: the slot is `Running`, so nobody frees or runs it

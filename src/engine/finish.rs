@@ -56,6 +56,12 @@ impl Engine {
             }
             return Next::Nothing;
         }
+        if let Outcome::Ran | Outcome::NotRun(_) = outcome
+            && !current
+        {
+            // Left behind by the end of the loop.
+            return Next::Nothing;
+        }
         assert!(current, "a slot is not freed while the backend has it");
         self.slots.header_mut(index).engaged = false;
         if matches!(self.slots.header(index).op, Op::Close) {
@@ -118,6 +124,8 @@ impl Engine {
                     Verdict::End(None)
                 }
             },
+            Outcome::Ran => Verdict::End(None),
+            Outcome::NotRun(os) => Verdict::End(asked.or(Some(Error::from_os(os, kind)))),
             Outcome::Settled | Outcome::NotFound => unreachable!("dealt with before"),
         }
     }

@@ -104,7 +104,36 @@ pub(crate) struct Entry {
     next_free: u32,
 }
 
+/// What a loop has learnt of a socket and the system would not tell another one; it goes along with a detached one.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    lingers: bool,
+    receive_broken: bool,
+    send_broken: bool,
+    receive_shut: bool,
+    was_reset: bool,
+}
+
 impl Entry {
+    pub(crate) fn known(&self) -> Known {
+        Known {
+            lingers: self.lingers,
+            receive_broken: self.receive_broken,
+            send_broken: self.send_broken,
+            receive_shut: self.receive_shut,
+            was_reset: self.was_reset,
+        }
+    }
+
+    pub(crate) fn learn(&mut self, known: Known) {
+        let Known { lingers, receive_broken, send_broken, receive_shut, was_reset } = known;
+        self.lingers = lingers;
+        self.receive_broken = receive_broken;
+        self.send_broken = send_broken;
+        self.receive_shut = receive_shut;
+        self.was_reset = was_reset;
+    }
+
     pub(crate) fn list(&self, lane: Lane) -> &List {
         &self.lists[lane as usize]
     }

@@ -5,11 +5,14 @@
 
 use std::net::SocketAddr;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Core;
 use super::handles::Lane;
+use super::remote::Shared;
 use super::vectored::Pieces;
+use crate::backend::Work;
 use crate::buf::RawLent;
 use crate::handle::{Id, NewId};
 use crate::op::{Half, Kind, Limit, Options};
@@ -49,6 +52,7 @@ pub(crate) enum Op {
     Close,
     Timer(Schedule),
     NextTick,
+    Blocking(Offload),
 }
 
 impl Op {
@@ -59,7 +63,8 @@ impl Op {
             Op::Send { .. } | Op::SendVectored { .. } => Lane::Send,
             Op::Shutdown(Half::Write | Half::Both) => Lane::Send,
             Op::Shutdown(Half::Read) => Lane::Free,
-            Op::Accept { .. } | Op::Connect | Op::Close | Op::Timer(_) | Op::NextTick => Lane::Free,
+            Op::Accept { .. } | Op::Connect | Op::Close => Lane::Free,
+            Op::Timer(_) | Op::NextTick | Op::Blocking(_) => Lane::Free,
         }
     }
 
@@ -109,6 +114,14 @@ impl Schedule {
     }
 }
 
+/// A job for another thread. Its closure and its result are the payload's to drop, never this one's: this may be
+/// dropped while the engine is borrowed.
+pub(crate) struct Offload {
+    pub(crate) work: Arc<dyn Work>,
+    /// What the backend calls it.
+    pub(crate) ticket: u64,
+}
+
 /// What an operation struct asks for.
 pub struct Request {
     pub(crate) kind: Kind,
@@ -128,6 +141,8 @@ pub(crate) enum Target {
     Handle(Id),
     /// A connection to be made: its place in the handle table and the scratch block with the address.
     Connection(Result<(u32, NonNull<u8>), Error>),
+    /// The backend's other threads, and how they tell the loop of their jobs.
+    Pool(Result<Arc<Shared>, Error>),
     /// The buffers are unfit for what is asked.
     Nothing,
     /// A point in time.

@@ -2,10 +2,12 @@
 
 use std::alloc::Layout;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use super::Engine;
 use super::handles::Lane;
 use super::op::{Op, Request, Schedule, Target};
+use super::remote::Shared;
 use super::slots::{NONE, State};
 use super::timers::TimerKey;
 use crate::backend::{Address, Shot};
@@ -69,6 +71,7 @@ impl Engine {
                     _ => self.link(index, entry),
                 }
             }
+            Target::Pool(shared) => self.offload(index, shared?),
             Target::Nothing => return Err(Error::new(ErrorKind::InvalidInput, kind)),
             Target::Connection(connection) => {
                 let (entry, scratch) = connection?;
@@ -183,6 +186,17 @@ impl Engine {
             readiness_only,
             lingers: entry.lingers,
         });
+    }
+
+    /// Gives a job to the backend's other threads.
+    fn offload(&mut self, index: u32, shared: Arc<Shared>) {
+        let token = self.token(index);
+        let header = self.slots.header_mut(index);
+        header.state = State::InFlight;
+        header.engaged = true;
+        let Op::Blocking(offload) = &mut header.op else { unreachable!("only jobs are offloaded") };
+        let completer = Box::new(move |outcome| shared.push_completion(token, outcome));
+        offload.ticket = self.backend.cold().offload(offload.work.clone(), completer);
     }
 
     /// A scratch block with an address in it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::blocks::Blocks;
 use super::finish::Next;
 use super::handles::EntryState;
+use super::op::Op;
 use super::slots::{Slots, State};
 use super::{Core, Engine};
 use crate::handle::OpId;
@@ -24,6 +25,7 @@ impl Core {
         // First: whoever still gives the loop something to do gets it back.
         self.drop_entries(&mut panic);
         self.remove_everything(&mut panic);
+        self.leave_jobs_behind(&mut panic);
         let deadline = self.now() + PATIENCE;
         loop {
             // First: what has come already lets closes begin, and no other completion may be on its way.
@@ -69,6 +71,17 @@ impl Core {
         }
     }
 
+    /// A job that is running has no memory of the loop's: its result, if there is one already, is dropped here, else
+    /// on its own thread.
+    fn leave_jobs_behind(&self, panic: &mut Panic) {
+        let capacity = self.engine.borrow().slots.capacity();
+        for index in 0..capacity {
+            if self.engine.borrow_mut().let_go_of_job(index) {
+                guarded(panic, || self.dispose(index));
+            }
+        }
+    }
+
     fn dispose_of_completed(&self, panic: &mut Panic) {
         loop {
             let next = self.engine.borrow_mut().next_completion();
@@ -92,6 +105,13 @@ impl Engine {
     /// Whether the backend still has a slot.
     fn engaged(&self) -> bool {
         (0..self.slots.capacity()).any(|index| self.slots.header(index).engaged)
+    }
+
+    fn let_go_of_job(&mut self, index: u32) -> bool {
+        let header = self.slots.header_mut(index);
+        let running = matches!(header.op, Op::Blocking(_)) && header.engaged;
+        header.engaged &= !running;
+        running
     }
 
     /// The first operation from `index` on that can be removed.

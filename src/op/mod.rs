@@ -17,8 +17,10 @@
 //! | [`Close`] | [`close_then`](crate::EventLoop::close_then) | `Result<(), Error>` | `CLOSE` |
 //! | [`Timer`] | [`timer`](crate::EventLoop::timer) | `Result<(), Error>` | the engine's timer queue |
 //! | [`Interval`] | [`interval`](crate::EventLoop::interval) | [`Event<u64>`](Event) | the engine's timer queue |
+//! | [`Blocking`] | [`run_blocking`](crate::EventLoop::run_blocking) | `Result<T, Error>` | the thread pool |
 //! | [`NextTick`] | [`next_tick`](crate::EventLoop::next_tick) | `Result<(), Error>` | the engine |
 
+mod blocking;
 mod close;
 mod net;
 mod time;
@@ -29,6 +31,7 @@ use std::time::Duration;
 use crate::engine::op::{Describe, End};
 use crate::{Error, Instant, IoBuf, Slice};
 
+pub use blocking::Blocking;
 pub use close::Close;
 pub(crate) use close::close_gracefully;
 pub use net::{Accept, Accepted, Connect, Half, Recv, RecvVectored, Send, SendVectored, Shutdown};
@@ -223,6 +226,8 @@ pub enum Kind {
     Interval,
     /// [`NextTick`].
     NextTick,
+    /// [`Blocking`].
+    Blocking,
     /// `local_address`.
     LocalAddress,
     /// `peer_address`.
@@ -235,6 +240,10 @@ pub enum Kind {
     Adopt,
     /// `release`.
     Release,
+    /// `detach`.
+    Detach,
+    /// `attach`.
+    Attach,
     /// `raw`.
     Raw,
     /// `duplicate`.
@@ -245,7 +254,7 @@ pub enum Kind {
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Kind::Build => "event loop",
             Kind::Tick => "tick",
             Kind::Drain => "drain",
@@ -263,12 +272,15 @@ impl fmt::Display for Kind {
             Kind::Timer => "timer",
             Kind::Interval => "interval",
             Kind::NextTick => "next_tick",
+            Kind::Blocking => "run_blocking",
             Kind::LocalAddress => "local_address",
             Kind::PeerAddress => "peer_address",
             Kind::SetOptions => "set_tcp_options",
             Kind::GetOptions => "tcp_options",
             Kind::Adopt => "adopt",
             Kind::Release => "release",
+            Kind::Detach => "detach",
+            Kind::Attach => "attach",
             Kind::Raw => "raw",
             Kind::Duplicate => "duplicate",
             Kind::Remote => "remote",

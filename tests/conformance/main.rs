@@ -4,6 +4,8 @@
 //! and its name says which. Cases don't skip themselves: the one table in `skips.rs` does.
 //! `NBIO_LONG=1` runs the long forms.
 
+mod blocking;
+mod blocking_process;
 mod captures;
 mod child;
 mod closing;
@@ -14,6 +16,7 @@ mod environment;
 mod faults;
 mod hanging;
 mod input;
+mod moving;
 mod panics;
 #[path = "../programs/mod.rs"]
 mod programs;
@@ -47,6 +50,8 @@ use support::{Case, Subject, run_watched};
 
 /// The rooms of the suite.
 const ROOMS: &[(&str, &[Case])] = &[
+    ("blocking", blocking::CASES),
+    ("blocking_process", blocking_process::CASES),
     ("captures", captures::CASES),
     ("closing", closing::CASES),
     ("control", control::CASES),
@@ -55,6 +60,7 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("environment", environment::CASES),
     ("faults", faults::CASES),
     ("input", input::CASES),
+    ("moving", moving::CASES),
     ("panics", panics::CASES),
     ("random", random::CASES),
     ("remote", remote::CASES),

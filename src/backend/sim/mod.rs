@@ -12,12 +12,16 @@ mod stream;
 mod world;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use super::{Backend, Completion, Description, OwnedDescriptor, RawDescriptor, Shot, Token};
+use super::{
+    Backend, Completer, Completion, Description, Loose, Outcome, OwnedDescriptor, RawDescriptor, Shot, Token,
+    Work as Job,
+};
 use crate::engine::op::Op;
 use crate::handle::HandleKind;
 use crate::op::{Half, Kind};
@@ -76,6 +80,27 @@ impl Drop for Sim {
     }
 }
 
+/// A socket between two loops.
+pub(crate) struct LooseSocket {
+    shared: Arc<Shared>,
+    /// `None` once another loop has it.
+    number: Option<usize>,
+}
+
+impl Drop for LooseSocket {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.shared.world().close(number);
+        }
+    }
+}
+
+impl fmt::Debug for LooseSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LooseSocket").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
 /// What other threads wake a loop with.
 struct Bell {
     shared: Arc<Shared>,
@@ -111,7 +136,9 @@ impl Backend for Sim {
             op @ (Op::Send { .. } | Op::SendVectored { .. }) => {
                 Work::Send(Memory::of(op, shot.moved).expect("a send has memory"))
             }
-            Op::Shutdown(_) | Op::Timer(_) | Op::NextTick => unreachable!("the engine does these itself"),
+            Op::Shutdown(_) | Op::Timer(_) | Op::NextTick | Op::Blocking(_) => {
+                unreachable!("the engine does these itself, or gives them to `offload`")
+            }
         };
         assert!(!shot.readiness_only, "nothing here is in non-blocking mode");
         self.shared.world().submit(self.part, shot.token, shot.descriptor as usize, work);
@@ -121,6 +148,15 @@ impl Backend for Sim {
         self.shared.world().cancel(self.part, token);
     }
 
+    /// No other thread: the job runs where its result is wanted, on the loop's thread.
+    fn offload(&mut self, _: Arc<dyn Job>, completer: Completer) -> u64 {
+        self.shared.world().add_job(self.part, completer)
+    }
+
+    fn withdraw(&mut self, ticket: u64) -> bool {
+        self.shared.world().jobs.remove(&ticket).is_some()
+    }
+
     fn wait(&mut self, limit: Option<Duration>, out: &mut VecDeque<Completion>) -> Result<(), Error> {
         let mut world = self.shared.world();
         let end = limit.map(|limit| (Instant::from_nanos(world.now) + limit).nanos());
@@ -128,8 +164,8 @@ impl Backend for Sim {
         loop {
             let part = &mut world.loops[self.part];
             let woken = std::mem::take(&mut part.woken);
-            if woken || !part.ready.is_empty() || end.is_some_and(|end| world.now >= end) {
-                out.append(&mut world.loops[self.part].ready);
+            let something = woken || !part.ready.is_empty() || !part.due.is_empty();
+            if something || end.is_some_and(|end| world.now >= end) {
                 break;
             }
             match [world.next_event(), end].into_iter().flatten().min() {
@@ -145,6 +181,12 @@ impl Backend for Sim {
         if world.loops.len() > 1 {
             self.shared.changed.notify_all();
         }
+        let part = &mut world.loops[self.part];
+        out.append(&mut part.ready);
+        let due = std::mem::take(&mut part.due);
+        // It may ring this loop's bell, which takes the lock.
+        drop(world);
+        due.into_iter().for_each(|completer| completer(Outcome::Ran));
         Ok(())
     }
 
@@ -209,6 +251,21 @@ impl Backend for Sim {
 
     fn detach(&mut self, _: RawDescriptor) -> Result<OwnedDescriptor, Error> {
         unsupported(Kind::Release)
+    }
+
+    fn hand_out(&mut self, descriptor: RawDescriptor) -> Result<Loose, Error> {
+        let socket = LooseSocket { shared: self.shared.clone(), number: Some(descriptor as usize) };
+        Ok(Loose::Simulated(socket))
+    }
+
+    fn take_in(&mut self, loose: Loose) -> Result<RawDescriptor, (Error, Loose)> {
+        match loose {
+            Loose::Simulated(mut socket) if Arc::ptr_eq(&socket.shared, &self.shared) => {
+                let number = socket.number.take().expect("taken here only");
+                Ok(number as RawDescriptor)
+            }
+            _ => Err((Error::new(ErrorKind::Unsupported, Kind::Attach), loose)),
+        }
     }
 
     fn raw(&mut self, _: RawDescriptor) -> Result<RawDescriptor, Error> {

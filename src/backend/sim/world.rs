@@ -1,7 +1,7 @@
 //! The world that loops of one simulation share: a clock, a queue of events, and what each loop has submitted.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::ptr::NonNull;
 use std::thread::ThreadId;
 
@@ -9,7 +9,7 @@ use super::draw::Draw;
 use super::memory::Memory;
 use super::network::Network;
 use crate::ErrorKind;
-use crate::backend::{Address, Completion, Outcome, Token};
+use crate::backend::{Address, Completer, Completion, Outcome, Token};
 
 /// What one turn costs on the virtual clock, so that a loop that never waits gets on, too: 1 µs.
 const TURN: u64 = 1_000;
@@ -25,6 +25,8 @@ pub(super) struct World {
     serial: u64,
     events: BinaryHeap<Reverse<Event>>,
     pub(super) loops: Vec<Part>,
+    /// Jobs that have not run yet: whose they are, and what then tells their loop.
+    pub(super) jobs: BTreeMap<u64, (usize, Completer)>,
     pub(super) network: Network,
 }
 
@@ -37,6 +39,8 @@ pub(super) struct Part {
     /// Other threads can ask it to.
     pub(super) has_waker: bool,
     pub(super) ready: VecDeque<Completion>,
+    /// Of its jobs whose time has come.
+    pub(super) due: Vec<Completer>,
     shots: Vec<Option<Shot>>,
 }
 
@@ -107,6 +111,8 @@ pub(super) enum What {
     Deliver(usize, u64),
     /// The other side's reset reaches a socket.
     Reset(usize, u64),
+    /// A job's time has come.
+    Job(u64),
 }
 
 impl World {
@@ -118,6 +124,7 @@ impl World {
             serial: 0,
             events: BinaryHeap::new(),
             loops: Vec::new(),
+            jobs: BTreeMap::new(),
             network: Network::new(),
         }
     }
@@ -129,6 +136,7 @@ impl World {
             woken: false,
             has_waker: false,
             ready: VecDeque::new(),
+            due: Vec::new(),
             shots: Vec::new(),
         });
         self.loops.len() - 1
@@ -145,8 +153,10 @@ impl World {
                 self.close(stream as usize);
             }
         }
+        self.jobs.retain(|_, job| job.0 != part);
         let part = &mut self.loops[part];
         part.alive = false;
+        part.due = Vec::new();
         part.shots = Vec::new();
         part.ready = VecDeque::new();
     }
@@ -201,6 +211,12 @@ impl World {
                 What::Complete(id) => self.hand_over(id),
                 What::Deliver(socket, serial) => self.deliver(socket, serial),
                 What::Reset(socket, serial) => self.reset_arrives(socket, serial),
+                What::Job(ticket) => {
+                    if let Some((part, completer)) = self.jobs.remove(&ticket) {
+                        self.record(ticket, part as u64);
+                        self.loops[part].due.push(completer);
+                    }
+                }
             }
         }
     }
@@ -220,6 +236,15 @@ impl World {
             0 => self.start(id),
             delay => self.plan(delay, What::Start(id)),
         }
+    }
+
+    /// Takes a job of a loop; it will take up to a millisecond.
+    pub(super) fn add_job(&mut self, part: usize, completer: Completer) -> u64 {
+        let ticket = self.serial();
+        self.jobs.insert(ticket, (part, completer));
+        let delay = self.draw.below(1_000_000);
+        self.plan(delay, What::Job(ticket));
+        ticket
     }
 
     /// Asks that a shot end soon: it is taken away from its socket, unless it has done its work already.

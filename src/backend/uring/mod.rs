@@ -274,6 +274,7 @@ impl Backend for Uring {
         match kind {
             Kind::Shutdown => Support::Direct,
             Kind::Timer | Kind::Interval | Kind::NextTick => Support::Engine,
+            Kind::Blocking => Support::Pool,
             _ => Support::Native,
         }
     }

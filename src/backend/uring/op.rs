@@ -46,8 +46,8 @@ pub(super) fn prepare(shot: &Shot<'_>) -> squeue::Entry {
             opcode::SendMsg::new(fd, pieces.message().as_ptr().cast_const().cast()).flags(flags).build()
         }
         Op::Close => close(fd, shot.lingers),
-        Op::Shutdown(_) | Op::Timer(_) | Op::NextTick => {
-            unreachable!("the engine does these itself")
+        Op::Shutdown(_) | Op::Timer(_) | Op::NextTick | Op::Blocking(_) => {
+            unreachable!("the engine does these itself, or the thread pool")
         }
     };
     entry.user_data(user_data)

@@ -58,7 +58,6 @@ impl Shared {
     }
 
     /// A shot that another thread did has ended.
-    #[allow(dead_code, reason = "for the thread pool")]
     pub(crate) fn push_completion(&self, token: Token, outcome: Outcome) {
         self.queue.push_completion(Completion { token, outcome });
     }
@@ -73,6 +72,12 @@ impl Shared {
 
     pub(crate) fn release(&self) {
         self.queue.release();
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
     }
 }
 

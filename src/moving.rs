@@ -1,0 +1,35 @@
+//! Handles on their way from one loop to another.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use crate::backend::Loose;
+use crate::engine::handles::Known;
+
+/// An open thing that is of no loop: made by [`detach`](crate::EventLoop::detach), and made a handle again by
+/// [`attach`](crate::EventLoop::attach). It can be sent to another thread.
+///
+/// Dropping it closes what is open. (With [`Linger::Wait`](crate::Linger::Wait) the drop waits for unsent data, as
+/// close(2) does.)
+pub struct Detached<H> {
+    loose: Loose,
+    known: Known,
+    /// What kind of handle it was. It has none: a `Detached` is `Send` whatever the handle is.
+    handle: PhantomData<fn() -> H>,
+}
+
+impl<H> Detached<H> {
+    pub(crate) fn new(loose: Loose, known: Known) -> Detached<H> {
+        Detached { loose, known, handle: PhantomData }
+    }
+
+    pub(crate) fn into_parts(self) -> (Loose, Known) {
+        (self.loose, self.known)
+    }
+}
+
+impl<H> fmt::Debug for Detached<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Detached").field("open", &self.loose).finish_non_exhaustive()
+    }
+}

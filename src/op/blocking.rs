@@ -1,0 +1,197 @@
+//! Closures on the thread pool.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Kind, Operation, Options};
+use crate::backend::Work;
+use crate::engine::Core;
+use crate::engine::op::{Describe, End, Offload, Op, Request, Target};
+use crate::{Error, ErrorKind};
+
+/// Runs a closure on a thread pool, and ends with what it returns.
+///
+/// For what would hold up the loop's thread: heavy computing, or calls that block. The closure owns what it needs, and
+/// runs on a thread called `nbio-pool-N`; the callback runs on the loop's thread as ever.
+///
+/// # The pool
+/// One for all loops of the process. Threads start when they are needed and end after some seconds without work. As
+/// many closures run at a time as there are cores, but at least four; one that has been running for a second no longer
+/// counts, so that closures that block for ever don't hold up the others, until there are 64 threads. The others wait
+/// in the order in which they were submitted; there is no limit but the number of operations in flight. For work
+/// that goes on for long, or that is to report on its way, use a thread of your own.
+///
+/// [`report`](crate::EventLoop::report) tells how many threads there are and how many closures wait.
+///
+/// # Cancelling, deadlines, remove
+/// A closure that has not begun is taken back: it is dropped unrun on the loop's thread, and the operation ends at once.
+/// One that is running can't be stopped: the callback comes when it is over, `Ok` with its result, though cancelled
+/// or late; a removed one's result is dropped then. Dropping the loop doesn't wait for it: its result is dropped on the
+/// pool's thread. Nor does the end of the process wait.
+///
+/// # Errors
+/// - [`Panicked`](ErrorKind::Panicked): the closure panicked. The panic's payload is dropped on the pool's thread; the
+///   panic hook has seen it. To have it, let the closure return what [`catch_unwind`] gives.
+/// - [`Cancelled`](ErrorKind::Cancelled), [`TimedOut`](ErrorKind::TimedOut): before it began.
+/// - What the system says if it can't start a thread and the pool has none: [`WouldBlock`](ErrorKind::WouldBlock)
+///   (EAGAIN, pthread_create(3)), say; and if the loop can't be woken by other threads for want of descriptors.
+///
+/// ```
+/// use std::time::Duration;
+/// use nbio::{EventLoop, Operation, op};
+/// let io = EventLoop::new()?;
+/// let sum = op::Blocking::new(|| (1..=1000_u64).sum::<u64>()).timeout(Duration::from_secs(5));
+/// io.submit(sum, |_, _, sum| assert_eq!(sum, Ok(500_500)));
+/// io.run()?;
+/// # Ok::<(), nbio::Error>(())
+/// ```
+pub struct Blocking<T> {
+    job: Job<T>,
+    options: Options,
+}
+
+impl<T: Send + 'static> Blocking<T> {
+    /// Runs `closure`.
+    pub fn new<F>(closure: F) -> Blocking<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let task = Task(Mutex::new(Stage::Waiting(closure)));
+        Blocking { job: Job(Arc::new(task)), options: Options::default() }
+    }
+}
+
+impl<T> fmt::Debug for Blocking<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blocking").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + 'static> Describe for Blocking<T> {
+    type Parts = Job<T>;
+
+    fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
+    }
+
+    fn describe(self) -> (Job<T>, Request) {
+        let work: Arc<dyn Work> = self.job.0.clone();
+        let op = Op::Blocking(Offload { work, ticket: 0 });
+        (self.job, Request::new(Kind::Blocking, Target::Nothing, op, self.options))
+    }
+
+    fn lend(_: &mut Job<T>, request: &mut Request, core: &Core) {
+        request.target = Target::Pool(core.remote_shared());
+    }
+}
+
+impl<T: Send + 'static> Operation for Blocking<T> {
+    type Output = Result<T, Error>;
+
+    fn finish(job: Job<T>, end: End) -> Result<T, Error> {
+        end.result()?;
+        let result = job.0.take();
+        result.ok_or_else(|| Error::new(ErrorKind::Panicked, Kind::Blocking))
+    }
+}
+
+/// The slot's share of a job. What is in the job, closure or result, goes when this goes.
+pub struct Job<T>(Arc<dyn Produce<T>>);
+
+impl<T> Drop for Job<T> {
+    fn drop(&mut self) {
+        self.0.discard();
+    }
+}
+
+/// Work with a result.
+trait Produce<T>: Work {
+    /// The result, once: `None` if there is none, because the closure panicked.
+    fn take(&self) -> Option<T>;
+
+    /// Drops closure or result here and now; of a closure that is running, on its thread when it is over.
+    fn discard(&self);
+}
+
+struct Task<F, T>(Mutex<Stage<F, T>>);
+
+enum Stage<F, T> {
+    Waiting(F),
+    Running,
+    /// `None`: it panicked.
+    Over(Option<T>),
+    /// The loop has taken what there was, or isn't interested any more.
+    Gone,
+}
+
+impl<F, T> Task<F, T> {
+    /// No user code runs under the lock.
+    fn lock(&self) -> MutexGuard<'_, Stage<F, T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn replace(&self, stage: Stage<F, T>) -> Stage<F, T> {
+        std::mem::replace(&mut *self.lock(), stage)
+    }
+}
+
+impl<F, T> Work for Task<F, T>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    fn run(&self) {
+        let closure = {
+            let mut stage = self.lock();
+            match std::mem::replace(&mut *stage, Stage::Running) {
+                Stage::Waiting(closure) => closure,
+                other => {
+                    *stage = other;
+                    return;
+                }
+            }
+        };
+        let result = catch_unwind(AssertUnwindSafe(closure)).map_err(drop_quietly).ok();
+        let unwanted = {
+            let mut stage = self.lock();
+            match *stage {
+                Stage::Running => {
+                    *stage = Stage::Over(result);
+                    None
+                }
+                _ => result,
+            }
+        };
+        drop_quietly(unwanted);
+    }
+}
+
+impl<F, T> Produce<T> for Task<F, T>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    fn take(&self) -> Option<T> {
+        // A simulation has no other threads: what has not run when its time has come runs here.
+        self.run();
+        match self.replace(Stage::Gone) {
+            Stage::Over(result) => result,
+            _ => None,
+        }
+    }
+
+    fn discard(&self) {
+        drop(self.replace(Stage::Gone));
+    }
+}
+
+/// Drops something of the user's whose panic would reach nobody.
+fn drop_quietly<V>(value: V) {
+    let dropped: Result<(), Box<dyn Any + Send>> = catch_unwind(AssertUnwindSafe(|| drop(value)));
+    if let Err(panic) = dropped {
+        // Dropping it might panic again.
+        std::mem::forget(panic);
+    }
+}
