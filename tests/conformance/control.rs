@@ -8,7 +8,7 @@ use std::time::{Duration, Instant as StdInstant};
 use nbio::{Backend, Builder, ErrorKind, Event, EventLoop, ManyOperation, OpId, Operation, Support, op};
 
 use crate::hanging::{HOUR, Hanging, idle};
-use crate::support::{Case, Slot, Subject, pair};
+use crate::support::{Case, Slot, Subject};
 
 pub const CASES: &[Case] = &[
     Case { name: "tick_with_nothing_in_flight", run: tick_with_nothing_in_flight },
@@ -44,7 +44,7 @@ fn tick_with_nothing_in_flight(subject: &Subject) {
 
 fn tick_of_no_time_does_not_wait(subject: &Subject) {
     let io: EventLoop = subject.io();
-    let (stream, _peer) = pair(&io);
+    let (stream, _peer) = subject.pair(&io);
     let recv = io.recv(stream, [0; 4], |_, _, _| ());
     let timer = io.timer(HOUR, |_, _, _| ());
     // Would hang if it waited.
@@ -58,7 +58,7 @@ fn tick_of_no_time_does_not_wait(subject: &Subject) {
 /// The wait ends early, and the callback runs in the next tick.
 fn tick_waits_until_something_ends(subject: &Subject) {
     let io: EventLoop = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     let ran = Slot::new();
     let seen = ran.clone();
     io.recv(stream, [0; 4], move |_, _, _| seen.put("recv"));
@@ -121,7 +121,7 @@ fn run_ends_with_the_last_operation(subject: &Subject) {
 /// `run` ends with background operations of many kinds left; they go on in the next one.
 fn run_leaves_background_operations(subject: &Subject) {
     let io: EventLoop = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     let listener = io.listen_tcp(([127, 0, 0, 1], 0)).unwrap();
     let got = Slot::new();
     let seen = got.clone();
@@ -191,7 +191,7 @@ fn stop_takes_effect_at_the_end_of_the_tick(subject: &Subject) {
 
 fn stop_before_and_between_runs(subject: &Subject) {
     let io: EventLoop = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     let got = Slot::new();
     let seen = got.clone();
     io.recv(stream, [0; 4], move |_, _, done| seen.put(done.bytes));
@@ -234,7 +234,7 @@ fn stop_in_the_predicate(subject: &Subject) {
 fn drain_cancels_every_kind(subject: &Subject) {
     for started in [true, false] {
         let io = subject.io();
-        let hanging = if started { Hanging::start(&io) } else { Hanging::submit(&io) };
+        let hanging = if started { Hanging::start(subject, &io) } else { Hanging::submit(subject, &io) };
         assert_eq!(io.drain(HOUR), Ok(0));
         if started {
             hanging.assert_all_ended(ErrorKind::Cancelled);
@@ -251,7 +251,7 @@ fn drain_cancels_every_kind(subject: &Subject) {
 
 fn drain_cancels_what_callbacks_submit(subject: &Subject) {
     let io: EventLoop<Vec<Option<ErrorKind>>> = subject.io();
-    let (stream, _peer) = pair(&io);
+    let (stream, _peer) = subject.pair_with(&io, &mut Vec::new());
     fn again(io: &EventLoop<Vec<Option<ErrorKind>>>, stream: nbio::TcpStream, left: usize) {
         io.recv(stream, [0; 4], move |ended: &mut Vec<_>, io, done| {
             ended.push(done.result.err().map(|error| error.kind()));
@@ -289,7 +289,7 @@ fn drain_ends_at_its_limit(subject: &Subject) {
 fn in_flight_counts(subject: &Subject) {
     let io = subject.io();
     assert_eq!(io.in_flight(), 0);
-    let hanging = Hanging::submit(&io);
+    let hanging = Hanging::submit(subject, &io);
     assert_eq!(io.in_flight(), hanging.ids.len());
     io.tick(Some(Duration::ZERO)).unwrap();
     assert_eq!(io.in_flight(), hanging.ids.len());

@@ -7,7 +7,7 @@ use nbio::{
     Backend, Builder, Done, Error, ErrorKind, Keepalive, ListenOptions, Operation, TcpOptions, TcpStream, op,
 };
 
-use crate::support::{Case, Slot, Subject, listen, pair};
+use crate::support::{Case, Slot, Subject, listen};
 use crate::wire::{Io, drive, keep, kind};
 
 pub const CASES: &[Case] = &[
@@ -60,7 +60,7 @@ fn bad_options() -> Vec<TcpOptions> {
 /// Documented: `InvalidInput` for a value out of its range.
 fn options_out_of_range(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, _peer) = pair(&io);
+    let (stream, _peer) = subject.pair(&io);
     let invalid = Some(ErrorKind::InvalidInput);
     for options in bad_options() {
         let before = io.tcp_options(stream).unwrap();
@@ -144,7 +144,7 @@ fn unreachable_addresses(subject: &Subject) {
 /// Guarantee 1: also the callback of what fails at once runs in a later tick, never inside `submit`.
 fn errors_arrive_later(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, _peer) = pair(&io);
+    let (stream, _peer) = subject.pair(&io);
     let (ended, seen) = (Slot::new(), Slot::new());
     let (put, look) = (ended.clone(), seen.clone());
     io.next_tick(move |_, io, _| {
@@ -170,7 +170,7 @@ fn errors_arrive_later(subject: &Subject) {
 /// Deadlines that can't be represented are the end of time, not its beginning.
 fn deadlines_at_the_ends(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, peer) = pair(&io);
+    let (stream, peer) = subject.pair(&io);
     let ended = Slot::new();
     io.submit(op::Recv::new(stream, vec![0; 4]).timeout(Duration::MAX), keep(&ended));
     io.submit(op::Recv::new(stream, vec![0; 4]).deadline(io.now() + Duration::MAX), keep(&ended));

@@ -9,7 +9,8 @@ use nbio::{ErrorKind, Event, EventLoop, Instant, OpId, op};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::hanging::HOUR;
-use crate::support::{Case, Slot, Subject, long, pair};
+use crate::support::{Case, Slot, Subject, long};
+use crate::wire::socket_pair;
 
 pub const CASES: &[Case] = &[
     Case { name: "never_early_and_in_order_of_deadlines", run: never_early_and_in_order },
@@ -147,7 +148,7 @@ fn distant_timers_never_fire(subject: &Subject) {
         io.timer(Duration::from_secs(300 * 365 * 86_400), |_, _, ended| assert!(ended.is_err())),
         io.interval(Duration::MAX, |_, _, event: Event<u64>| assert!(matches!(event, Event::End(Err(_))))),
     ];
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = socket_pair(&io);
     let wake = std::thread::spawn(move || {
         // Time in which a loop that spins would be seen to.
         std::thread::sleep(millis(60));
@@ -239,7 +240,7 @@ fn reset_earlier_and_later(subject: &Subject) {
 
 fn reset_after_the_end_is_refused(subject: &Subject) {
     let io: EventLoop = subject.io();
-    let (stream, _peer) = pair(&io);
+    let (stream, _peer) = subject.pair(&io);
     let (fired, cancelled, removed) =
         (io.timer(Duration::ZERO, |_, _, _| ()), io.timer(HOUR, |_, _, _| ()), io.timer(HOUR, |_, _, _| ()));
     io.cancel(cancelled);
