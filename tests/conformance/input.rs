@@ -132,7 +132,7 @@ fn unreachable_addresses(subject: &Subject) {
     assert_eq!(failed(([127, 0, 0, 1], 0).into()).kind(), ErrorKind::ConnectionRefused);
     for address in [Ipv4Addr::BROADCAST, Ipv4Addr::new(224, 0, 0, 1)] {
         let error = failed((address, 80).into());
-        assert!(error.os_error().is_some_and(|os| os > 0), "{error}");
+        assert!(subject.simulated() || error.os_error().is_some_and(|os| os > 0), "{error}");
         assert!(
             matches!(error.kind(), ErrorKind::NetworkUnreachable | ErrorKind::PermissionDenied),
             "{error:?}"
@@ -194,7 +194,10 @@ fn error_says_what_failed(subject: &Subject) {
     io.connect(([127, 0, 0, 1], 0), keep::<Result<TcpStream, Error>>(&ended));
     io.run().unwrap();
     let error = ended.one().unwrap_err();
-    assert_eq!(error.to_string(), format!("connect: connection refused (os error {})", libc::ECONNREFUSED));
+    let number = format!(" (os error {})", libc::ECONNREFUSED);
+    let text = error.to_string();
+    assert_eq!(text.strip_suffix(&number).unwrap_or(&text), "connect: connection refused");
+    assert!(subject.simulated() || text.ends_with(&number), "{text}");
     let converted = std::io::Error::from(error);
     assert_eq!(converted.kind(), std::io::ErrorKind::ConnectionRefused);
     assert_eq!(converted.get_ref().and_then(|inner| inner.downcast_ref::<Error>()), Some(&error));

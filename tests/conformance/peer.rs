@@ -14,7 +14,7 @@ use nbio::{
 use rustix::io::ioctl_fionread;
 use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size, set_socket_send_buffer_size};
 
-use crate::support::{Slot, Subject, own_address};
+use crate::support::{FullListener, Slot, Subject, own_address};
 use crate::wire::{Io, drive, keep};
 
 /// How far both sides go in one round of taking turns.
@@ -346,7 +346,13 @@ impl Work {
             Work::Threads(thread) => thread.is_finished(),
             Work::Callbacks(exchange) => {
                 exchange.stream.io.tick(Some(Duration::ZERO)).unwrap();
-                exchange.read.len() > 0 && exchange.written.len() > 0
+                let ended = exchange.read.len() > 0 && exchange.written.len() > 0;
+                if ended {
+                    // As at the end of a thread.
+                    exchange.stream.io.close(exchange.stream.name);
+                    exchange.stream.io.tick(Some(Duration::ZERO)).unwrap();
+                }
+                ended
             }
         }
     }
@@ -586,7 +592,7 @@ impl Subject {
 
     /// A listener that takes no connection any more: its queue is full, so a connect to it waits. It is full for as
     /// long as what is returned lives.
-    pub fn full_listener(&self) -> (SocketAddr, (PeerListener, Vec<Peer>)) {
+    pub fn full_listener(&self) -> FullListener {
         let listener = self.peer_listener_with(own_address(), ListenOptions::default().backlog(0)).unwrap();
         let address = listener.local_addr().unwrap();
         let mut waiting = Vec::new();

@@ -2,7 +2,42 @@
 
 use crate::support::LOOP_PEERS;
 
-pub const SKIPS: &[(&str, &str, &str)] = &[];
+pub const SKIPS: &[(&str, &str, &str)] = &[
+    ("environment::variable_chooses_the_backend", "sim", "it is about the system's backends"),
+    ("environment::builder_beats_the_variable", "sim", "it is about the system's backends"),
+    ("environment::io_uring_forbidden", "sim", "it is about a system call"),
+    ("environment::too_little_memory_for_the_ring", "sim", "there is no ring"),
+    ("environment::no_descriptor_left_for_the_ring", "sim", "there is no ring"),
+    ("environment::descriptors_are_given_back", "sim", "there are no descriptors"),
+    ("faults::dropping_the_loop_does_not_linger", "sim", "it adopts a socket that std has filled"),
+    ("input::failed_listen_and_connect_leave_no_descriptor", "sim", "there are no descriptors"),
+    ("random::*", "sim", "its programs adopt sockets"),
+    ("sockets_accept::accept_waits_for_descriptors", "sim", "there are no descriptors"),
+    ("sockets_accept::accept_waiting_for_descriptors_can_be_cancelled", "sim", "there are no descriptors"),
+    ("sockets_adopt::*", "sim", "there are no descriptors"),
+    ("sockets_handles::handles_are_stale_after_release", "sim", "there are no descriptors"),
+    ("sockets_listen::reuse_address_is_set_unless_switched_off", "sim", "it looks at the descriptor"),
+    (
+        "sockets_options::each_option_is_set_and_read_back",
+        "sim",
+        "it looks at the descriptor, and for what Linux makes of sizes",
+    ),
+    (
+        "sockets_options::lingering_close_of_an_adopted_socket_does_not_block_the_loop",
+        "sim",
+        "there are no descriptors",
+    ),
+    (
+        "timers::distant_timers_never_fire_and_never_spin",
+        "sim",
+        "a thread wakes it, and there is no real time to spin in",
+    ),
+    (
+        "transfer::send_all_of_more_than_one_shot_takes",
+        "sim",
+        "a thread reads; and a shot's limit is the system's",
+    ),
+];
 
 /// Subjects that have rows here already.
 pub const SUBJECTS_TO_COME: &[&str] = &["sim"];

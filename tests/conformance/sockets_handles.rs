@@ -204,8 +204,8 @@ fn foreign_operations(subject: &Subject) {
 /// Documented: `false` once the operation has ended, though its slot is another's now.
 fn stale_operations(subject: &Subject) {
     let io: Io = subject.io();
-    let mut ended: Vec<OpId> = (0..10).map(|_| io.next_tick(|_, _, _| ())).collect();
     let (stream, _peer) = subject.pair(&io);
+    let mut ended: Vec<OpId> = (0..10).map(|_| io.next_tick(|_, _, _| ())).collect();
     ended.push(io.recv(stream, [], |_, _, _| ()));
     ended.push(io.timer(Duration::from_secs(1), |_, _, _| unreachable!("it is removed")));
     assert!(io.remove(ended[11]));

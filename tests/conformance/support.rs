@@ -64,6 +64,9 @@ impl Setup {
 /// The set-up of `NBIO_PEERS=loop`.
 pub const LOOP_PEERS: &str = "loop-peers";
 
+/// The address of a listener whose queue is full, and what keeps it so.
+pub type FullListener = (SocketAddr, (PeerListener, Vec<Peer>));
+
 /// What one run of a case has: its backend, and the world that its loops share. A clone shares it too.
 #[derive(Clone)]
 pub struct Subject {
@@ -73,7 +76,7 @@ pub struct Subject {
     /// The loop of the peers.
     far: Rc<OnceCell<Rc<EventLoop>>>,
     /// See `full_address`.
-    full: Rc<OnceCell<(SocketAddr, (PeerListener, Vec<Peer>))>>,
+    full: Rc<OnceCell<FullListener>>,
 }
 
 impl Subject {

@@ -66,8 +66,8 @@ fn drop_with_thousands_in_flight(subject: &Subject) {
         let (callbacks, buffers) = (Drops::new(), Drops::new());
         let (listener, _) = listen(&io);
         let (stream, _peer) = narrow_pair(subject, &io);
-        io.send_all(stream, Tracked::new(TOO_MUCH, &buffers), |_, _, _| ());
         let streams: Vec<_> = (0..50).map(|_| subject.pair(&io)).collect();
+        io.send_all(stream, Tracked::new(TOO_MUCH, &buffers), |_, _, _| ());
         for nth in 0..many {
             let [one, two, three, four] = [0; 4].map(|_| callbacks.counted());
             io.accept(listener, move |_, _, _| drop(one));
@@ -151,9 +151,9 @@ fn drop_during_a_panic(subject: &Subject) {
 fn drop_with_drops_that_panic(subject: &Subject) {
     for started in [false, true] {
         let io: EventLoop = subject.io();
+        let (stream, _peer) = subject.pair(&io);
         let hanging = Hanging::submit(subject, &io);
         let drops = Drops::new();
-        let (stream, _peer) = subject.pair(&io);
         for _ in 0..10 {
             let (counted, bomb) = (drops.counted(), OnDrop::new(|| boom()));
             io.timer(HOUR, move |_, _, _| drop((counted, bomb)));
@@ -175,8 +175,8 @@ fn drop_closes_what_is_open(subject: &Subject) {
     let mut waiting = subject.connect(listen(&io).1).unwrap();
     let (_idle, mut idle_peer) = subject.pair(&io);
     let (busy, mut busy_peer) = subject.pair(&io);
-    io.recv(busy, [0; 4], |_, _, _| ());
     let (closing, mut closing_peer) = subject.pair(&io);
+    io.recv(busy, [0; 4], |_, _, _| ());
     io.recv(closing, [0; 4], |_, _, _| ());
     io.tick(Some(Duration::ZERO)).unwrap();
     io.close(closing);
