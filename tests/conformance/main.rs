@@ -20,7 +20,6 @@ mod peer;
 #[path = "../programs/mod.rs"]
 mod programs;
 mod random;
-mod simulation_stub;
 mod skips;
 mod smoke;
 mod sockets_accept;

@@ -8,10 +8,9 @@ use std::rc::Rc;
 use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
-use nbio::{Backend, Builder, EventLoop, TcpListener};
+use nbio::{Backend, Builder, EventLoop, Simulation, TcpListener};
 
 use crate::peer::{Peer, PeerListener};
-use crate::simulation_stub::{Simulated as _, Simulation};
 
 pub use crate::programs::address::own_address;
 
@@ -53,6 +52,9 @@ impl Setup {
             // One submission at a time and a completion queue of two: both are always full.
             Setup { name: "io_uring-ring-of-1", ring_size: 1, ..io_uring },
         ];
+        if std::env::var_os("NBIO_PEERS").is_some_and(|value| value == "sim") {
+            return vec![Setup { name: "sim", peers: Peers::Simulated, ..io_uring }];
+        }
         // The real network with the simulation's kind of peers: is it the peers, or is it the simulation?
         if std::env::var_os("NBIO_PEERS").is_some_and(|value| value == "loop") {
             all = vec![Setup { name: LOOP_PEERS, peers: Peers::Loop, ..io_uring }];
