@@ -146,7 +146,10 @@ pub(crate) struct Description {
 }
 
 /// Every backend there is. An enum, so that the set is visible here and the choice is made at run time.
-#[expect(clippy::large_enum_variant, reason = "the large one is the one that matters, and there is one a loop")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the one that matters, and there is one a loop"
+)]
 pub(crate) enum AnyBackend {
     #[cfg(target_os = "linux")]
     Uring(uring::Uring),

@@ -175,7 +175,7 @@ fn plain_functions_as_callbacks(subject: &Subject) {
 
 /// Echoes one message, whatever the state is.
 fn echo_once<S>(io: &EventLoop<S>, stream: TcpStream) {
-    io.recv(stream, vec![0; 64], move |_, io, done| {
+    io.recv_exact(stream, vec![0; 64], 10, move |_, io, done| {
         io.send_all(stream, done.filled(), move |_, io, _| io.close(stream));
     });
 }

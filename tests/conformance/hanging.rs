@@ -94,7 +94,7 @@ impl Hanging {
     /// Submits one of every kind, and lets a tick give them to the system.
     pub fn start(subject: &Subject, io: &EventLoop<()>) -> Hanging {
         let hanging = Hanging::submit(subject, io);
-        io.tick(Some(Duration::ZERO)).unwrap();
+        subject.hand_over(io);
         hanging
     }
 

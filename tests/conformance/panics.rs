@@ -64,7 +64,7 @@ fn assert_works(subject: &Subject, io: &EventLoop) {
     let (stream, mut peer) = subject.pair(io);
     let ended = Slot::new();
     let seen = ended.clone();
-    io.recv(stream, [0; 8], move |_, io, done| {
+    io.recv_exact(stream, [0; 8], 5, move |_, io, done| {
         seen.put(done.data().to_vec());
         io.close(stream);
     });
@@ -298,6 +298,7 @@ fn acting(subject: &Subject, io: &Rc<EventLoop>, act: Act, acted: &Slot<Act>) ->
 
 fn drop_at(place: Place, io: &Rc<EventLoop>, stream: TcpStream, acting: OnDrop) {
     let turn = || io.tick(Some(Duration::ZERO)).unwrap();
+    let turns = || (0..3).for_each(|_| io.tick(Some(Duration::from_millis(1))).unwrap());
     match place {
         Place::AfterCallback => {
             io.next_tick(move |_, _, _| drop(acting));
@@ -305,7 +306,7 @@ fn drop_at(place: Place, io: &Rc<EventLoop>, stream: TcpStream, acting: OnDrop) 
         }
         Place::ReturnedBuffer => {
             io.send(stream, Acting([1; 8], acting), |_, _, _| ());
-            (0..3).for_each(|_| turn());
+            turns();
         }
         Place::AfterPanic => {
             io.next_tick(move |_, _, _| {
@@ -326,7 +327,7 @@ fn drop_at(place: Place, io: &Rc<EventLoop>, stream: TcpStream, acting: OnDrop) 
                 assert_eq!(size_of_val(&acting), size_of::<OnDrop>());
                 assert!(io.remove(known.one()));
             }));
-            turn();
+            turns();
         }
         Place::RemoveNow => {
             let id = io.timer(HOUR, move |_, _, _| drop(acting));
@@ -341,7 +342,7 @@ fn drop_at(place: Place, io: &Rc<EventLoop>, stream: TcpStream, acting: OnDrop) 
             let id = io.recv(stream, Acting([1; 8], acting), |_, _, _| ());
             turn();
             assert!(io.remove(id));
-            (0..3).for_each(|_| turn());
+            turns();
         }
         Place::SubmitPanic => {
             assert!(booms(|| io.send(stream, Refuses(OnDrop(None)), move |_, _, _| drop(acting))));

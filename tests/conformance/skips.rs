@@ -3,6 +3,12 @@
 use crate::support::LOOP_PEERS;
 
 pub const SKIPS: &[(&str, &str, &str)] = &[
+    ("deadlines::late_but_done_ends_ok", "sim", "what is done at the end of a tick is the seed's secret"),
+    (
+        "ending::cancelled_after_its_job_was_done_ends_ok",
+        "sim",
+        "what is done at the end of a tick is the seed's secret",
+    ),
     ("environment::variable_chooses_the_backend", "sim", "it is about the system's backends"),
     ("environment::builder_beats_the_variable", "sim", "it is about the system's backends"),
     ("environment::io_uring_forbidden", "sim", "it is about a system call"),
@@ -17,6 +23,11 @@ pub const SKIPS: &[(&str, &str, &str)] = &[
     ("sockets_adopt::*", "sim", "there are no descriptors"),
     ("sockets_handles::handles_are_stale_after_release", "sim", "there are no descriptors"),
     ("sockets_listen::reuse_address_is_set_unless_switched_off", "sim", "it looks at the descriptor"),
+    (
+        "sockets_listen::dual_stack_takes_ipv4_as_mapped_addresses",
+        "sim",
+        "it tells the plain address of IPv4",
+    ),
     (
         "sockets_options::each_option_is_set_and_read_back",
         "sim",

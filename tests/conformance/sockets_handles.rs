@@ -94,7 +94,7 @@ impl Intact {
         assert!(!self.peer.is_over(), "nothing came that was meant for another");
         assert_eq!(io.tcp_options(self.stream).unwrap().nodelay, Some(false));
         let (received, accepted) = (Slot::new(), Slot::new());
-        io.recv(self.stream, [0; 9], keep(&received));
+        io.recv_exact(self.stream, [0; 9], 4, keep(&received));
         io.accept(self.listener, keep(&accepted));
         self.peer.write_all(b"mine").unwrap();
         let peer = subject.connect(io.local_address(self.listener).unwrap()).unwrap();
@@ -234,7 +234,7 @@ fn dropped_loops(subject: &Subject) {
         }
         let new = Intact::new(subject, &io);
         let received = Slot::new();
-        let recv = io.recv(new.stream, [0; 2], keep(&received));
+        let recv = io.recv_exact(new.stream, [0; 2], 2, keep(&received));
         for (stream, listener, id) in &old {
             assert!(*stream != new.stream && *listener != new.listener && *id != recv);
             assert!(!io.cancel(*id) && !io.remove(*id));

@@ -73,10 +73,8 @@ fn none_is_left_alone(subject: &Subject) {
     assert_eq!(io.tcp_options(stream), Ok(before.nodelay(true)));
     io.set_tcp_options(stream, TcpOptions::default().keepalive(Keepalive::SystemTimes)).unwrap();
     if subject.simulated() {
-        return assert_eq!(
-            io.tcp_options(stream),
-            Ok(before.nodelay(true).keepalive(Keepalive::SystemTimes))
-        );
+        let probes = io.tcp_options(stream).unwrap().keepalive;
+        return assert!(matches!(probes, Some(Keepalive::On { .. })), "{probes:?}");
     }
     let socket = io.duplicate(stream).unwrap();
     let system = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_keepalive_time").unwrap();

@@ -47,9 +47,9 @@ fn data_comes_before_the_eof(subject: &Subject) {
     peer.write_all(b"last words").unwrap();
     drop(peer);
     let ended = Slot::new();
-    for _ in 0..3 {
-        io.recv(stream, vec![0; 6], keep(&ended));
-    }
+    io.recv_exact(stream, vec![0; 6], 6, keep(&ended));
+    io.recv_exact(stream, vec![0; 6], 4, keep(&ended));
+    io.recv(stream, vec![0; 6], keep(&ended));
     io.run().unwrap();
     let ends: Vec<Done<Vec<u8>>> = ended.take();
     let data: Vec<&[u8]> = ends.iter().map(|done| done.data()).collect();

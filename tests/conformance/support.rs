@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
-use nbio::{Backend, Builder, EventLoop, Simulation, TcpListener};
+use nbio::{Backend, Builder, EventLoop, Instant, Simulation, TcpListener};
 
 use crate::peer::{Peer, PeerListener};
 
@@ -103,6 +103,24 @@ impl Subject {
     /// Whether the network is one in memory: there are no descriptors then, and no numbers of the system's errors.
     pub fn simulated(&self) -> bool {
         self.simulation.is_some()
+    }
+
+    /// Lets the system begin with what was submitted: one turn that doesn't wait, and several in a simulation, where
+    /// everything takes its time, though less than this.
+    pub fn hand_over(&self, io: &EventLoop) {
+        io.tick(Some(Duration::ZERO)).unwrap();
+        if self.simulated() {
+            (0..5).for_each(|_| io.tick(Some(Duration::from_millis(1))).unwrap());
+        }
+    }
+
+    /// Lets time pass as a callback does that takes long: the loop stands still.
+    pub fn pass_until<S>(&self, io: &EventLoop<S>, at: Instant) {
+        while io.now() < at {
+            if let Some(far) = self.simulated().then(|| self.far()).flatten() {
+                far.tick(Some(at - io.now())).unwrap();
+            }
+        }
     }
 
     /// The loop of the peers, if they are streams of one.
