@@ -206,7 +206,7 @@ fn close_with_very_many_queued(subject: &Subject) {
             assert_eq!(kind_of(done.result), Some(ErrorKind::Cancelled))
         });
         let mut ended = Vec::new();
-        io.tick_with(&mut ended, Some(Duration::ZERO)).unwrap();
+        subject.hand_over_with(&io, &mut ended);
         for nth in 0..many {
             let bytes: &str = if nth % 3 == 0 { "" } else { "x" };
             io.send(stream, bytes, move |ended: &mut Vec<_>, _, done| {
@@ -229,7 +229,7 @@ fn broken_stream_with_very_many_queued(subject: &Subject) {
     let (stream, _peer) = narrow_pair_with(subject, &io, &mut Vec::new());
     let stuck = io.send_all(stream, vec![0; TOO_MUCH], |_, _, _| panic!("was removed"));
     let mut ended = Vec::new();
-    io.tick_with(&mut ended, Some(Duration::ZERO)).unwrap();
+    subject.hand_over_with(&io, &mut ended);
     for nth in 0..100_000 {
         io.send(stream, "x", move |ended: &mut Vec<_>, _, done| ended.push((nth, kind_of(done.result))));
     }

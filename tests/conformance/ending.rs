@@ -422,15 +422,19 @@ fn send_and_close(io: &EventLoop, stream: TcpStream, peer: &mut Peer) {
 fn removed_send_breaks_the_stream(subject: &Subject) {
     let io: EventLoop = subject.io();
     for (length, waiting) in [(TOO_MUCH, false), (5, false), (5, true)] {
+        if subject.simulated() && length < TOO_MUCH && !waiting {
+            // When it has sent them, and not called back yet, is the seed's secret.
+            continue;
+        }
         let (stream, peer) = narrow_pair(subject, &io);
         if waiting {
             let submitted =
                 io.send_all(stream, vec![1; TOO_MUCH], |_, _, done| assert_eq!(done.result, Ok(())));
-            io.tick(Some(Duration::ZERO)).unwrap();
+            subject.hand_over(&io);
             assert_ne!(Some(submitted), None);
         }
         let send = io.send_all(stream, vec![2; length], |_, _, _| panic!("was removed"));
-        io.tick(Some(Duration::ZERO)).unwrap();
+        subject.hand_over(&io);
         assert!(io.remove(send));
         let reader = peer.read_all();
         let results = Slot::new();

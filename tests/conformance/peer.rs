@@ -74,7 +74,8 @@ impl Stream {
     fn read_now(&self, buf: &mut [u8]) -> Option<io::Result<usize>> {
         let ended: Slot<Done<Box<[u8]>>> = Slot::new();
         let recv = self.io.recv(self.name, vec![0; buf.len()].into_boxed_slice(), keep(&ended));
-        for _ in 0..5 {
+        let end = self.io.now() + 5 * TURN;
+        while ended.len() == 0 && self.io.now() < end {
             self.io.tick(Some(TURN)).unwrap();
         }
         // It loses nothing: what has come nevertheless is told.
@@ -231,7 +232,8 @@ impl Peer {
 /// There is no asking how much is on the way between two loops: all of it has arrived when both have waited for a
 /// while.
 fn settle(io: &Io, far: &Io) {
-    for _ in 0..10 {
+    let end = io.now() + 10 * TURN;
+    while io.now() < end {
         io.tick(Some(TURN)).unwrap();
         far.tick(Some(TURN)).unwrap();
     }

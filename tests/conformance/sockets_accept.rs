@@ -158,6 +158,7 @@ fn removed_leaves_the_rest(subject: &Subject) {
         let first = subject.connect(address).unwrap();
         assert!(io.remove(id));
         io.run().unwrap();
+        drive(&io, || io.in_flight() == 0);
         let second = subject.connect(address).unwrap();
         io.accept(listener, keep(&ended));
         io.run().unwrap();

@@ -184,7 +184,7 @@ fn foreign_operations(subject: &Subject) {
     let (first, second): (Io, Io) = (subject.io(), subject.io());
     let (mine, theirs) = (Slot::new(), Slot::new());
     let (stream, mut peer) = subject.pair(&first);
-    let my_recv = first.recv(stream, [0; 4], keep(&mine));
+    let my_recv = first.recv_exact(stream, [0; 4], 4, keep(&mine));
     let their_timer = second.timer(Duration::from_millis(20), keep(&theirs));
     let their_tick = second.next_tick(keep(&theirs));
     for foreign in [their_timer, their_tick] {

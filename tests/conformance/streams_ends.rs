@@ -168,6 +168,8 @@ fn sends_fail_after_a_reset(subject: &Subject) {
     let io: Io = subject.io();
     let (stream, peer) = subject.pair(&io);
     peer.reset();
+    // It has arrived: the first send is told of it, and not one behind.
+    subject.hand_over(&io);
     let sent = Slot::new();
     for _ in 0..3 {
         io.send_all(stream, "into the void", keep(&sent));

@@ -262,13 +262,13 @@ fn send_that_moved_nothing(subject: &Subject) {
         let (first, second) = (Slot::new(), Slot::new());
         let id = io.send_all(stream, large.clone(), keep(&first));
         io.send_all(stream, "behind", keep(&second));
-        turn(&io, 2);
+        subject.hand_over(&io);
         assert!(io.cancel(id));
         drive(&io, || first.len() > 0);
         let done: Done<Vec<u8>> = first.one();
         assert_eq!(kind(done.result), Some(ErrorKind::Cancelled));
         expected.extend_from_slice(done.data());
-        turn(&io, 2);
+        subject.hand_over(&io);
         if done.bytes > 0 {
             assert_eq!(kind(second.one().result), Some(ErrorKind::Cancelled));
             continue;

@@ -108,9 +108,14 @@ impl Subject {
     /// Lets the system begin with what was submitted: one turn that doesn't wait, and several in a simulation, where
     /// everything takes its time, though less than this.
     pub fn hand_over(&self, io: &EventLoop) {
-        io.tick(Some(Duration::ZERO)).unwrap();
-        if self.simulated() {
-            (0..5).for_each(|_| io.tick(Some(Duration::from_millis(1))).unwrap());
+        self.hand_over_with(io, &mut ());
+    }
+
+    pub fn hand_over_with<S>(&self, io: &EventLoop<S>, state: &mut S) {
+        io.tick_with(state, Some(Duration::ZERO)).unwrap();
+        let end = io.now() + Duration::from_millis(2);
+        while self.simulated() && io.now() < end {
+            io.tick_with(state, Some(Duration::from_millis(1))).unwrap();
         }
     }
 
