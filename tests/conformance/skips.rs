@@ -55,9 +55,6 @@ pub const SKIPS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Subjects that have rows here already.
-pub const SUBJECTS_TO_COME: &[&str] = &["sim"];
-
 pub fn reason(case: &str, subject: &str) -> Option<&'static str> {
     // What needs sockets doesn't work with peers on a loop either.
     let subject = if subject == LOOP_PEERS { "sim" } else { subject };

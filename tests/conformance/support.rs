@@ -51,10 +51,9 @@ impl Setup {
             Setup { name: "io_uring-plain", backend: Backend::IoUringPlain, ..io_uring },
             // One submission at a time and a completion queue of two: both are always full.
             Setup { name: "io_uring-ring-of-1", ring_size: 1, ..io_uring },
+            // A network and a clock of its own, and a course of events that its seed decides.
+            Setup { name: "sim", peers: Peers::Simulated, ..io_uring },
         ];
-        if std::env::var_os("NBIO_PEERS").is_some_and(|value| value == "sim") {
-            return vec![Setup { name: "sim", peers: Peers::Simulated, ..io_uring }];
-        }
         // The real network with the simulation's kind of peers: is it the peers, or is it the simulation?
         if std::env::var_os("NBIO_PEERS").is_some_and(|value| value == "loop") {
             all = vec![Setup { name: LOOP_PEERS, peers: Peers::Loop, ..io_uring }];
