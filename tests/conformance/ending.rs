@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use nbio::{ErrorKind, Event, EventLoop, Half, OpId, Operation, TcpStream, op};
 
+use crate::connections::PeerListener;
 use crate::hanging::{HOUR, Hanging, TOO_MUCH, Tracked, idle, narrow_pair};
-use crate::peer::{Peer, PeerListener};
+use crate::peer::Peer;
 use crate::support::{Case, Drops, Slot, Subject, listen};
 
 pub const CASES: &[Case] = &[

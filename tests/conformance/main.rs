@@ -8,6 +8,7 @@
 mod captures;
 mod child;
 mod closing;
+mod connections;
 mod control;
 mod deadlines;
 mod ending;
@@ -40,6 +41,7 @@ mod timers;
 mod transfer;
 mod turns;
 mod wire;
+mod work;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use support::{Case, LOOP_PEERS, Setup, Subject, run_watched};

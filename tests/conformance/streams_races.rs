@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use nbio::{Buffers, Done, ErrorKind, OpId, Operation, TcpStream, op};
 
-use crate::peer::{Peer, Work};
+use crate::peer::Peer;
 use crate::support::{Case, Slot, Subject, long};
 use crate::wire::{Io, kind, noise};
+use crate::work::Work;
 
 pub const CASES: &[Case] = &[
     Case { name: "receives_racing_cancels_and_deadlines_lose_nothing", run: receives_lose_nothing },

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use nbio::{Backend, Builder, EventLoop, Instant, Simulation, TcpListener};
 
-use crate::peer::{Peer, PeerListener};
+use crate::connections::PeerListener;
+use crate::peer::Peer;
 
 pub use crate::programs::address::own_address;
 

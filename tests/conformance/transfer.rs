@@ -9,9 +9,10 @@ use std::time::Duration;
 use nbio::{Done, EventLoop, TcpListener, TcpStream, op};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::peer::{Peer, Work};
+use crate::peer::Peer;
 use crate::support::{Case, Slot, Subject, listen, long};
 use crate::wire::{Io, drive, join, keep, noise, socket_pair};
+use crate::work::Work;
 
 pub const CASES: &[Case] = &[
     Case { name: "64_mib_echoed", run: echo_to_std },
