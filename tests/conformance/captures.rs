@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use nbio::{Accepted, Done, Error, Event, EventLoop, IoBuf, IoBufMut, Lent, TcpStream};
 
-use crate::hanging::{HOUR, both_ends, idle};
-use crate::support::{Case, Counted, Drops, Slot, Subject, listen, pair};
+use crate::hanging::{HOUR, idle};
+use crate::support::{Case, Counted, Drops, Slot, Subject, listen};
 
 pub const CASES: &[Case] = &[
     Case { name: "large_and_strictly_aligned_captures", run: large_and_strictly_aligned_captures },
@@ -26,7 +26,7 @@ struct Aligned4096([u8; 4096]);
 /// Runs a callback with this captured, drops another, and removes a third with the system.
 fn capture<T: 'static>(subject: &Subject, make: fn(u8) -> T, holds: fn(&T, u8) -> bool) {
     let io: EventLoop = subject.io();
-    let (stream, _peer) = pair(&io);
+    let (stream, _peer) = subject.pair(&io);
     let drops = Drops::new();
     for round in 0..20 {
         let seen = Slot::new();
@@ -94,7 +94,7 @@ impl IoBufMut for AlignedBuffer {
 
 fn large_and_strictly_aligned_buffers(subject: &Subject) {
     let io: EventLoop = subject.io();
-    let (near, far) = both_ends(&io);
+    let (near, far) = subject.both_ends(&io);
     let drops = Drops::new();
     let got = Slot::new();
     let small: [u8; 8192] = std::array::from_fn(|at| at as u8);
@@ -123,14 +123,14 @@ fn large_and_strictly_aligned_buffers(subject: &Subject) {
 
 fn captures_of_no_size(subject: &Subject) {
     let io: EventLoop<u32> = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let mut count = 0;
+    let (stream, mut peer) = subject.pair_with(&io, &mut count);
     peer.write_all(b"x").unwrap();
     io.next_tick(|count, _, _| *count += 1);
     io.timer(Duration::ZERO, |count, _, _| *count += 10);
     io.recv(stream, Vec::with_capacity(4), |count, _, done| *count += 100 * done.bytes as u32);
     let removed = io.timer(HOUR, |_, _, _| panic!("was removed"));
     assert!(io.remove(removed));
-    let mut count = 0;
     io.run_with(&mut count).unwrap();
     assert_eq!(count, 111);
 }
@@ -175,7 +175,7 @@ fn plain_functions_as_callbacks(subject: &Subject) {
 
 /// Echoes one message, whatever the state is.
 fn echo_once<S>(io: &EventLoop<S>, stream: TcpStream) {
-    io.recv(stream, vec![0; 64], move |_, io, done| {
+    io.recv_exact(stream, vec![0; 64], 10, move |_, io, done| {
         io.send_all(stream, done.filled(), move |_, io, _| io.close(stream));
     });
 }
@@ -183,7 +183,7 @@ fn echo_once<S>(io: &EventLoop<S>, stream: TcpStream) {
 fn code_that_is_generic_over_the_state(subject: &Subject) {
     fn check<S>(subject: &Subject, state: &mut S) {
         let io: EventLoop<S> = subject.io();
-        let (stream, mut peer) = pair(&io);
+        let (stream, mut peer) = subject.pair_with(&io, state);
         peer.write_all(b"to and fro").unwrap();
         echo_once(&io, stream);
         io.run_with(state).unwrap();
@@ -210,7 +210,7 @@ fn state_with_a_lifetime(subject: &Subject) {
     {
         let mut chat = Chat { greeting: &greeting, said: &mut said };
         let io: EventLoop<Chat<'_>> = subject.io();
-        let (stream, mut peer) = pair(&io);
+        let (stream, mut peer) = subject.pair_with(&io, &mut chat);
         peer.write_all(b"Ann").unwrap();
         io.recv(stream, vec![0; 64], |chat, io, done| {
             chat.said.push(format!("{}{}", chat.greeting, String::from_utf8_lossy(done.data())));

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use nbio::{ErrorKind, EventLoop, Half, TcpStream, op};
 
-use crate::hanging::{HOUR, Hanging, TOO_MUCH, both_ends, idle, narrow_pair};
-use crate::support::{Case, Slot, Subject, listen, pair};
+use crate::hanging::{HOUR, Hanging, TOO_MUCH, idle, narrow_pair, narrow_pair_with};
+use crate::support::{Case, Slot, Subject, listen};
 
 pub const CASES: &[Case] = &[
     Case { name: "close_makes_the_handle_stale_at_once", run: close_makes_the_handle_stale_at_once },
@@ -34,11 +34,11 @@ fn kind_of(result: Result<(), nbio::Error>) -> Option<ErrorKind> {
 /// Guarantee 6: a stale handle is a clear error, by callback where there is one.
 fn close_makes_the_handle_stale_at_once(subject: &Subject) {
     let io: EventLoop = subject.io();
-    let (stream, _peer) = pair(&io);
+    let (stream, _peer) = subject.pair(&io);
     io.recv(stream, [0; 4], |_, _, _| ());
     io.close(stream);
     assert_eq!(io.local_address(stream).unwrap_err().kind(), ErrorKind::StaleHandle);
-    assert_eq!(io.release(stream).unwrap_err().kind(), ErrorKind::StaleHandle);
+    assert_eq!(io.local_address(stream).unwrap_err().kind(), ErrorKind::StaleHandle);
     let ended = Slot::new();
     let seen = ended.clone();
     io.recv(stream, [0; 4], move |_, _, done| seen.put(kind_of(done.result)));
@@ -56,7 +56,7 @@ fn close_makes_the_handle_stale_at_once(subject: &Subject) {
 /// Guarantee 6: what waits on a handle ends `Cancelled`; the loop's own timers go on.
 fn close_cancels_every_kind(subject: &Subject) {
     let io = subject.io();
-    let hanging = Hanging::start(&io);
+    let hanging = Hanging::start(subject, &io);
     hanging.close_handles(&io);
     for (kind, id) in &hanging.ids {
         if matches!(*kind, "timer" | "interval" | "connect") {
@@ -71,7 +71,7 @@ fn close_cancels_every_kind(subject: &Subject) {
 /// Guarantees 3 and 6.
 fn close_lets_what_is_done_end_ok(subject: &Subject) {
     let io: EventLoop = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     peer.write_all(b"here").unwrap();
     let ended = Slot::new();
     let seen = ended.clone();
@@ -90,7 +90,7 @@ fn close_lets_what_is_done_end_ok(subject: &Subject) {
 fn close_then_calls_back_last(subject: &Subject) {
     for ticks in 0..3 {
         let io: EventLoop = subject.io();
-        let (stream, _peer) = narrow_pair(&io);
+        let (stream, _peer) = narrow_pair(subject, &io);
         let order = Slot::new();
         for nth in 0..20 {
             let seen = order.clone();
@@ -124,7 +124,7 @@ fn close_then_calls_back_last(subject: &Subject) {
 
 fn close_then_twice_is_stale(subject: &Subject) {
     let io: EventLoop = subject.io();
-    let (stream, _peer) = pair(&io);
+    let (stream, _peer) = subject.pair(&io);
     let ended = Slot::new();
     for nth in 0..3 {
         let seen = ended.clone();
@@ -136,7 +136,7 @@ fn close_then_twice_is_stale(subject: &Subject) {
     let stale = Some(ErrorKind::StaleHandle);
     assert_eq!(ended, [(0, None), (1, stale), (2, stale)]);
     let other: EventLoop = subject.io();
-    let (foreign, mut peer) = pair(&other);
+    let (foreign, mut peer) = subject.pair(&other);
     let seen = Slot::new();
     let put = seen.clone();
     io.close_then(foreign, move |_, _, closed| put.put(kind_of(closed)));
@@ -150,7 +150,7 @@ fn close_then_twice_is_stale(subject: &Subject) {
 
 fn close_gives_the_peer_the_end(subject: &Subject) {
     let io: EventLoop = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     io.send_all(stream, "last words", move |_, io, _| io.close(stream));
     io.run().unwrap();
     let mut got = String::new();
@@ -173,11 +173,11 @@ fn close_in_the_handles_own_callbacks(subject: &Subject) {
             }
         });
     }
-    let mut peer = std::net::TcpStream::connect(address).unwrap();
+    let mut peer = subject.connect(address).unwrap();
     io.run().unwrap();
     assert_eq!(ended.take(), [None, Some(ErrorKind::Cancelled), Some(ErrorKind::Cancelled)]);
     assert_eq!(peer.read(&mut [0]).unwrap(), 0);
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     peer.write_all(b"x").unwrap();
     for _ in 0..3 {
         let seen = ended.clone();
@@ -201,12 +201,12 @@ fn close_in_the_handles_own_callbacks(subject: &Subject) {
 fn close_with_very_many_queued(subject: &Subject) {
     let io: EventLoop<Vec<(usize, Option<ErrorKind>)>> = subject.io();
     for many in [1_000, 100_000] {
-        let (stream, _peer) = narrow_pair(&io);
+        let (stream, _peer) = narrow_pair_with(subject, &io, &mut Vec::new());
         io.send_all(stream, vec![0; TOO_MUCH], |_, _, done| {
             assert_eq!(kind_of(done.result), Some(ErrorKind::Cancelled))
         });
         let mut ended = Vec::new();
-        io.tick_with(&mut ended, Some(Duration::ZERO)).unwrap();
+        subject.hand_over_with(&io, &mut ended);
         for nth in 0..many {
             let bytes: &str = if nth % 3 == 0 { "" } else { "x" };
             io.send(stream, bytes, move |ended: &mut Vec<_>, _, done| {
@@ -226,10 +226,10 @@ fn close_with_very_many_queued(subject: &Subject) {
 /// Guarantee 4, and no recursion: all of a long queue end `Broken`, in order.
 fn broken_stream_with_very_many_queued(subject: &Subject) {
     let io: EventLoop<Vec<(usize, Option<ErrorKind>)>> = subject.io();
-    let (stream, _peer) = narrow_pair(&io);
+    let (stream, _peer) = narrow_pair_with(subject, &io, &mut Vec::new());
     let stuck = io.send_all(stream, vec![0; TOO_MUCH], |_, _, _| panic!("was removed"));
     let mut ended = Vec::new();
-    io.tick_with(&mut ended, Some(Duration::ZERO)).unwrap();
+    subject.hand_over_with(&io, &mut ended);
     for nth in 0..100_000 {
         io.send(stream, "x", move |ended: &mut Vec<_>, _, done| ended.push((nth, kind_of(done.result))));
     }
@@ -243,7 +243,7 @@ fn broken_stream_with_very_many_queued(subject: &Subject) {
 /// What was closed is closed when `run` returns: the peer sees it.
 fn close_keeps_run_going(subject: &Subject) {
     let io: EventLoop = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     io.recv(stream, [0; 4], |_, _, _| ());
     io.tick(Some(Duration::ZERO)).unwrap();
     io.close(stream);
@@ -255,7 +255,7 @@ fn close_keeps_run_going(subject: &Subject) {
 fn removed_or_cancelled_close(subject: &Subject) {
     for (removed, waiting) in [(true, true), (true, false), (false, true), (false, false)] {
         let io: EventLoop = subject.io();
-        let (stream, mut peer) = pair(&io);
+        let (stream, mut peer) = subject.pair(&io);
         if waiting {
             io.recv(stream, [0; 4], |_, _, done| {
                 assert_eq!(kind_of(done.result), Some(ErrorKind::Cancelled))
@@ -277,7 +277,7 @@ fn removed_or_cancelled_close(subject: &Subject) {
 /// Guarantee 6: every byte and a clean end, though the peer had sent what was never read.
 fn gracefully_flushes_to_a_slow_reader(subject: &Subject) {
     let io: EventLoop = subject.io();
-    let (stream, mut peer) = narrow_pair(&io);
+    let (stream, mut peer) = narrow_pair(subject, &io);
     peer.write_all(&[9; 3000]).unwrap();
     let sent: Vec<u8> = (0..TOO_MUCH).map(|nth| (nth / 7) as u8).collect();
     for part in sent.chunks(100_000) {
@@ -287,27 +287,20 @@ fn gracefully_flushes_to_a_slow_reader(subject: &Subject) {
     let seen = ended.clone();
     io.close_gracefully(stream, HOUR, move |_, io, closed| seen.put((closed, io.in_flight())));
     assert_eq!(io.local_address(stream).unwrap_err().kind(), ErrorKind::StaleHandle);
-    let (go, wait) = std::sync::mpsc::channel::<()>();
-    let reader = std::thread::spawn(move || {
-        // Not before the loop has sent what the system takes.
-        wait.recv().unwrap();
-        let mut got = vec![0; 1000];
-        peer.read_exact(&mut got).unwrap();
-        peer.write_all(&[9; 3000]).unwrap();
-        peer.read_to_end(&mut got).unwrap();
-        got
-    });
     (0..3).for_each(|_| io.tick(Some(Duration::ZERO)).unwrap());
     assert_eq!(ended.len(), 0);
-    go.send(()).unwrap();
-    io.run().unwrap();
+    // Not before the loop has sent what the system takes.
+    let mut start = vec![0; 1000];
+    peer.read_exact(&mut start).unwrap();
+    let reader = peer.exchange(vec![9; 3000], false);
+    reader.run(&io);
     assert_eq!(ended.one(), (Ok(()), 0));
-    assert!(reader.join().unwrap() == sent);
+    assert!([start, reader.finish()].concat() == sent);
 }
 
 fn gracefully_cancels_receives(subject: &Subject) {
     let io: EventLoop = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, peer) = subject.pair(&io);
     let ended = Slot::new();
     for _ in 0..3 {
         let seen = ended.clone();
@@ -318,22 +311,18 @@ fn gracefully_cancels_receives(subject: &Subject) {
     let seen = ended.clone();
     io.close_gracefully(stream, HOUR, move |_, _, closed| seen.put(kind_of(closed)));
     io.send_all(stream, "late", |_, _, done| assert_eq!(kind_of(done.result), Some(ErrorKind::StaleHandle)));
-    let reader = std::thread::spawn(move || {
-        let mut got = String::new();
-        peer.read_to_string(&mut got).unwrap();
-        got
-    });
-    io.run().unwrap();
+    let reader = peer.read_all();
+    reader.run(&io);
     let cancelled = Some(ErrorKind::Cancelled);
     assert_eq!(ended.take(), [cancelled, cancelled, cancelled, None]);
-    assert_eq!(reader.join().unwrap(), "bye");
+    assert_eq!(reader.finish(), b"bye");
 }
 
 /// Guarantee 6: a peer that never reads, and one that reads but never ends.
 fn gracefully_times_out(subject: &Subject) {
     let io: EventLoop = subject.io();
     for stuck in [true, false] {
-        let (stream, mut peer) = narrow_pair(&io);
+        let (stream, mut peer) = narrow_pair(subject, &io);
         let bytes = if stuck { TOO_MUCH } else { 5 };
         let ended = Slot::new();
         io.send_all(stream, vec![1; bytes], move |_, _, done| assert_eq!(done.result.is_err(), stuck));
@@ -357,8 +346,8 @@ fn gracefully_times_out(subject: &Subject) {
 fn gracefully_on_a_stale_handle(subject: &Subject) {
     let io: EventLoop = subject.io();
     let other: EventLoop = subject.io();
-    let (stream, _peer) = pair(&io);
-    let (foreign, _foreign_peer) = pair(&other);
+    let (stream, _peer) = subject.pair(&io);
+    let (foreign, _foreign_peer) = subject.pair(&other);
     let ended: Slot<_> = Slot::new();
     io.close(stream);
     let close = |stream: TcpStream| {
@@ -379,7 +368,7 @@ fn gracefully_on_a_stale_handle(subject: &Subject) {
 
 fn gracefully_tells_of_a_reset(subject: &Subject) {
     let io: EventLoop = subject.io();
-    let (stream, far) = both_ends(&io);
+    let (stream, far) = subject.both_ends(&io);
     io.set_tcp_options(far, nbio::TcpOptions::default().linger(nbio::Linger::Reset)).unwrap();
     let ended = Slot::new();
     let seen = ended.clone();

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use nbio::{ErrorKind, Event, EventLoop, Instant, ManyOperation, Operation, TcpStream, op};
 
-use crate::hanging::{HOUR, Hanging, both_ends, idle};
-use crate::support::{Case, Slot, Subject, long, pair};
+use crate::hanging::{HOUR, Hanging, idle};
+use crate::support::{Case, Slot, Subject, long};
 
 pub const CASES: &[Case] = &[
     Case { name: "deadline_ends_every_kind_once", run: deadline_ends_every_kind_once },
@@ -30,8 +30,8 @@ const SHORT: Duration = Duration::from_millis(10);
 /// Guarantee 10: each kind ends `TimedOut`, exactly once, not early, with the bytes it had moved.
 fn deadline_ends_every_kind_once(subject: &Subject) {
     let io = subject.io();
-    let limit = io.now() + SHORT;
-    let hanging = Hanging::submit_until(&io, Some(limit));
+    let hanging = Hanging::submit_until(subject, &io, |now| now + SHORT);
+    let limit = hanging.limit.unwrap();
     io.tick(Some(Duration::ZERO)).unwrap();
     while io.now() < limit {
         // Nothing here is due or done before the deadline.
@@ -49,7 +49,7 @@ fn deadline_ends_every_kind_once(subject: &Subject) {
 /// A deadline that has passed lets the operation begin and cancels it in the next tick.
 fn passed_deadline_ends_every_kind(subject: &Subject) {
     let io = subject.io();
-    let hanging = Hanging::submit_until(&io, Some(io.now() - HOUR));
+    let hanging = Hanging::submit_until(subject, &io, |now| now - HOUR);
     assert_eq!(hanging.ended.len(), 0, "no callback runs inside submit");
     io.run().unwrap();
     let ended = hanging.ended.take();
@@ -63,15 +63,15 @@ fn passed_deadline_ends_every_kind(subject: &Subject) {
 fn distant_deadline_changes_nothing(subject: &Subject) {
     for limit in [Instant::FAR_FUTURE, Instant::FAR_FUTURE - HOUR] {
         let io = subject.io();
-        let hanging = Hanging::submit_until(&io, Some(limit));
+        let hanging = Hanging::submit_until(subject, &io, |_| limit);
         for _ in 0..10 {
             io.tick(Some(Duration::from_millis(1))).unwrap();
         }
         assert_eq!(hanging.ended.len(), 0);
-        let (stream, mut peer) = pair(&io);
+        let (stream, mut peer) = subject.pair(&io);
         let ended = Slot::new();
         let seen = ended.clone();
-        let recv = op::Recv::new(stream, [0; 8]).timeout(Duration::MAX);
+        let recv = op::Recv::new(stream, [0; 8]).exact(7).timeout(Duration::MAX);
         io.submit(recv, move |_, _, done| seen.put((done.bytes, done.result)));
         peer.write_all(b"on time").unwrap();
         io.run_until(|| ended.len() > 0).unwrap();
@@ -85,7 +85,7 @@ fn distant_deadline_changes_nothing(subject: &Subject) {
 /// Guarantee 3: an operation that did what was asked ends `Ok` even if it is late.
 fn late_but_done_ends_ok(subject: &Subject) {
     let io: EventLoop = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     peer.write_all(b"0123456789").unwrap();
     let passed = io.now() - HOUR;
     let ended = Slot::new();
@@ -108,7 +108,7 @@ fn late_but_done_ends_ok(subject: &Subject) {
 fn first_asked_wins(subject: &Subject) {
     for (deadline_first, kind) in [(true, ErrorKind::TimedOut), (false, ErrorKind::Cancelled)] {
         let io = subject.io();
-        let hanging = Hanging::submit_until(&io, Some(io.now() - HOUR));
+        let hanging = Hanging::submit_until(subject, &io, |now| now - HOUR);
         if deadline_first {
             // It fires in this tick; what the system has ends in a later one.
             io.tick(Some(Duration::ZERO)).unwrap();
@@ -127,7 +127,7 @@ fn first_asked_wins(subject: &Subject) {
 /// Guarantee 10: bytes that trickle in don't put the deadline off.
 fn deadline_covers_the_whole_operation(subject: &Subject) {
     let io: EventLoop = subject.io();
-    let (near, far) = both_ends(&io);
+    let (near, far) = subject.both_ends(&io);
     io.send_all(far, "x", |_, _, _| ());
     io.run().unwrap();
     let trickle = io.interval(Duration::from_millis(2), move |_, io, event| {
@@ -159,10 +159,12 @@ fn deadline_covers_the_whole_operation(subject: &Subject) {
 /// Guarantee 10: one that waits behind others ends without waiting for them; those in front go on.
 fn deadline_covers_the_time_in_the_queue(subject: &Subject) {
     let io: EventLoop = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     let order = Slot::new();
     let seen = order.clone();
-    io.recv(stream, [0; 8], move |_, _, done| seen.put((0, done.bytes, done.result.err().map(|e| e.kind()))));
+    io.recv_exact(stream, [0; 8], 5, move |_, _, done| {
+        seen.put((0, done.bytes, done.result.err().map(|e| e.kind())))
+    });
     for nth in 1..=3 {
         let seen = order.clone();
         let recv = op::Recv::new(stream, [0; 8]).timeout(SHORT);
@@ -189,7 +191,9 @@ fn deadline_of_a_timer(subject: &Subject) {
                 seen.put((nth, result.err().map(|error| error.kind())));
             });
         }
-        while busy && io.now() < start + SHORT {}
+        if busy {
+            subject.pass_until(&io, start + SHORT);
+        }
         io.run().unwrap();
         let mut ended = ended.take();
         ended.sort_by_key(|end| end.0);
@@ -226,7 +230,7 @@ fn deadline_of_a_next_tick_is_met(subject: &Subject) {
 fn deadline_of_a_close(subject: &Subject) {
     for waiting in [false, true] {
         let io: EventLoop = subject.io();
-        let (stream, mut peer) = pair(&io);
+        let (stream, mut peer) = subject.pair(&io);
         if waiting {
             io.recv(stream, [0; 8], |_, _, done| {
                 assert_eq!(done.result.unwrap_err().kind(), ErrorKind::Cancelled)
@@ -245,7 +249,7 @@ fn deadline_of_a_close(subject: &Subject) {
         ended.sort_by_key(|kind| *kind as usize);
         assert_eq!(ended, [ErrorKind::TimedOut, ErrorKind::StaleHandle]);
         assert_eq!(peer.read(&mut [0]).unwrap(), 0, "the end of the stream");
-        let (stream, _peer) = pair(&io);
+        let (stream, _peer) = subject.pair(&io);
         let seen = Slot::new();
         let put = seen.clone();
         io.submit(op::Close::new(stream).timeout(HOUR), move |_, _, closed| put.put(closed));
@@ -255,8 +259,8 @@ fn deadline_of_a_close(subject: &Subject) {
 }
 
 struct Race {
-    near: TcpStream,
-    far: TcpStream,
+    /// Connected by the loop itself.
+    ends: Option<(TcpStream, TcpStream)>,
     left: usize,
     sent: Vec<u8>,
     got: Vec<u8>,
@@ -269,8 +273,8 @@ fn deadlines_that_race_lose_no_bytes(subject: &Subject) {
     let seed = if long() { fastrand::u64(..) } else { 42 };
     let (left, random) = (if long() { 50_000 } else { 500 }, fastrand::Rng::with_seed(seed));
     let io: EventLoop<Race> = subject.io();
-    let (near, far) = both_ends(&io);
-    let mut race = Race { near, far, left, sent: Vec::new(), got: Vec::new(), timed_out: 0, random };
+    let mut race = Race { ends: None, left, sent: Vec::new(), got: Vec::new(), timed_out: 0, random };
+    race.ends = Some(subject.both_ends_with(&io, &mut race));
     send(&io, &mut race);
     receive(&io, &mut race);
     io.run_with(&mut race).unwrap();
@@ -285,16 +289,17 @@ fn send(io: &EventLoop<Race>, race: &mut Race) {
         let bytes: Vec<u8> = (0..race.random.usize(1..500)).map(|_| race.random.u8(..)).collect();
         race.sent.extend_from_slice(&bytes);
         race.left -= 1;
-        io.send_all(race.far, bytes, |race, io, done| {
+        let far = race.ends.unwrap().1;
+        io.send_all(far, bytes, move |race, io, done| {
             done.result.unwrap();
-            if race.left > 0 { send(io, race) } else { io.close(race.far) }
+            if race.left > 0 { send(io, race) } else { io.close(far) }
         });
     });
 }
 
 /// Receives with a deadline that may come before the bytes, after them, or in between.
 fn receive(io: &EventLoop<Race>, race: &mut Race) {
-    let recv = op::Recv::new(race.near, Vec::with_capacity(600));
+    let recv = op::Recv::new(race.ends.unwrap().0, Vec::with_capacity(600));
     let recv = if race.random.bool() { recv.exact(race.random.usize(1..600)) } else { recv };
     let limit = Duration::from_nanos(race.random.u64(0..60_000));
     io.submit(recv.timeout(limit), |race, io, done| {

@@ -11,8 +11,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use crate::child;
-use crate::hanging::{Hanging, full_address, idle};
-use crate::support::{Case, Subject, listen, long, pair};
+use crate::hanging::{Hanging, idle};
+use crate::support::{Case, Subject, listen, long};
 
 pub const CASES: &[Case] = &[
     Case { name: "variable_chooses_the_backend", run: variable_chooses_the_backend },
@@ -96,8 +96,8 @@ fn io_uring_forbidden(subject: &Subject) {
             (libc::SYS_io_uring_setup, Errno::NOSYS),
             (libc::SYS_io_uring_setup, Errno::PERM),
         ] {
-            let before = descriptors();
-            std::thread::scope(|scope| scope.spawn(|| refused(subject, call, errno)).join().unwrap());
+            let (builder, before) = (subject.builder(), descriptors());
+            std::thread::scope(|scope| scope.spawn(|| refused(&builder, call, errno)).join().unwrap());
             assert_eq!(descriptors(), before);
             // The filter was that thread's alone.
             drop(subject.io::<()>());
@@ -105,10 +105,10 @@ fn io_uring_forbidden(subject: &Subject) {
     });
 }
 
-fn refused(subject: &Subject, call: i64, errno: Errno) {
+fn refused(builder: &Builder, call: i64, errno: Errno) {
     forbid(call, errno);
     for _ in 0..3 {
-        let error = subject.builder().build::<()>().unwrap_err();
+        let error = builder.clone().build::<()>().unwrap_err();
         assert_eq!((error.kind(), error.operation()), (ErrorKind::BackendUnavailable, op::Kind::Build));
         assert_eq!(error.os_error(), Some(errno.raw_os_error()));
         let text = error.to_string();
@@ -162,7 +162,7 @@ fn too_little_memory_for_the_ring(subject: &Subject) {
         setrlimit(Resource::As, had).unwrap();
         let io = io.unwrap();
         assert!((1..=whole / 2).contains(&ring_memory()), "{} of {whole} KiB", ring_memory());
-        let hanging = Hanging::start(&io);
+        let hanging = Hanging::start(subject, &io);
         assert_eq!(io.drain(Duration::from_secs(60)), Ok(0));
         hanging.assert_all_ended(ErrorKind::Cancelled);
     });
@@ -190,12 +190,12 @@ pub fn descriptors() -> usize {
 /// Guarantee 5: whatever was in flight, every descriptor is closed when the loop is gone.
 fn descriptors_are_given_back(subject: &Subject) {
     child::run(subject, "environment::descriptors_are_given_back", |subject| {
-        full_address();
+        subject.full_address();
         drop(subject.io::<()>());
         let before = descriptors();
         for round in 0..if long() { 100 } else { 8 } {
             let io: EventLoop = subject.io();
-            let hanging = Hanging::submit(&io);
+            let hanging = Hanging::submit(subject, &io);
             let (listener, address) = listen(&io);
             for nth in 0..300 {
                 io.accept(listener, |_, _, _| ());
@@ -205,7 +205,7 @@ fn descriptors_are_given_back(subject: &Subject) {
                     1 => assert!(io.remove(connect)),
                     _ => {}
                 }
-                let (stream, _peer) = pair(&io);
+                let (stream, _peer) = subject.pair(&io);
                 io.recv(stream, [0; 4], |_, _, _| ());
                 if nth % 2 == 0 {
                     io.close(stream);
@@ -222,12 +222,12 @@ fn descriptors_are_given_back(subject: &Subject) {
         // And while the loop lives: of what was cancelled, removed, closed and released.
         let io: EventLoop = subject.io();
         let before = descriptors();
-        let hanging = Hanging::start(&io);
+        let hanging = Hanging::start(subject, &io);
         for (nth, (_, id)) in hanging.ids.iter().enumerate() {
             assert!(if nth % 2 == 0 { io.cancel(*id) } else { io.remove(*id) });
         }
         hanging.close_handles(&io);
-        let (stream, peer) = pair(&io);
+        let (stream, peer) = subject.pair(&io);
         drop((io.release(stream).unwrap(), peer));
         idle(&io);
         drop(hanging);

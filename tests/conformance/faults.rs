@@ -1,13 +1,13 @@
 //! What the random programs found, each as small as it can be.
 
 use std::cell::Cell;
-use std::io::{ErrorKind as StdErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use nbio::{ErrorKind, Event, EventLoop, OpId, TcpOptions};
 
-use crate::support::{Case, Drops, Slot, Subject, pair};
+use crate::support::{Case, Drops, Slot, Subject};
 
 pub const CASES: &[Case] = &[
     Case { name: "dropping_the_loop_closes_at_once_what_was_ending", run: drop_closes_what_was_ending },
@@ -26,7 +26,7 @@ const SOON: Duration = Duration::from_millis(700);
 /// dropped. The descriptor is closed all the same, and nobody waits for a second.
 fn drop_closes_what_was_ending(subject: &Subject) {
     let io: EventLoop<()> = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     io.recv(stream, [0; 8], |_, _, _| unreachable!("the loop is dropped first"));
     io.tick(Some(Duration::ZERO)).unwrap();
     io.close(stream);
@@ -41,7 +41,7 @@ fn drop_closes_what_was_ending(subject: &Subject) {
 /// Guarantee 5, `drain`: "What callbacks submit meanwhile is cancelled too", and not only after the limit has passed.
 fn drain_cancels_submitted(subject: &Subject) {
     let io: EventLoop<()> = subject.io();
-    let (stream, _peer) = pair(&io);
+    let (stream, _peer) = subject.pair(&io);
     let ended = Slot::new();
     let inner = ended.clone();
     io.recv(stream, [0; 8], move |_, io, done| {
@@ -71,7 +71,7 @@ impl Drop for TicksWhenDropped {
 /// Guarantee 11: what a removed callback's drop does can't free the slot under it.
 fn removed_callback_ticks(subject: &Subject) {
     let io: Rc<EventLoop<()>> = Rc::new(subject.io());
-    let (stream, _peer) = pair(&io);
+    let (stream, _peer) = subject.pair(&io);
     let drops = Drops::new();
     // Captured values are dropped in this order: the second after its place could have been reused.
     let captured = (TicksWhenDropped(Rc::downgrade(&io)), drops.counted(), vec![7_u8; 100]);
@@ -89,17 +89,16 @@ fn no_cancel_is_lost(subject: &Subject) {
     let io: EventLoop<()> = subject.io();
     let narrow = TcpOptions::default().send_buffer(4096).recv_buffer(4096);
     for round in 0..60 {
-        let (stream, mut peer) = pair(&io);
+        let (stream, peer) = subject.pair(&io);
         io.set_tcp_options(stream, narrow).unwrap();
-        peer.set_nonblocking(true).unwrap();
         let ended = Slot::new();
         let inner = ended.clone();
         let send = io.send_all(stream, vec![1; 1 << 20], move |_, _, done| inner.put(done.bytes));
         for tick in 0..round % 7 {
             io.tick(Some(Duration::ZERO)).unwrap();
             // Some room at the other end wakes the send.
-            let read = peer.read(&mut vec![0; 3_000 << (tick % 4)]);
-            assert!(read.is_ok() || read.unwrap_err().kind() == StdErrorKind::WouldBlock);
+            let read = peer.read_now(&mut vec![0; 3_000 << (tick % 4)]);
+            assert!(read.is_none_or(|read| read.is_ok()));
         }
         assert!(io.cancel(send));
         assert_eq!(io.drain(Duration::from_secs(10)).unwrap(), 0, "round {round}");
@@ -113,7 +112,7 @@ fn no_cancel_is_lost(subject: &Subject) {
 /// peer gets all that was sent.
 fn graceful_close_of_broken(subject: &Subject) {
     let io: EventLoop<()> = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     let recv = io.recv_exact(stream, [0; 10], 10, |_, _, _| unreachable!("removed"));
     io.tick(Some(Duration::ZERO)).unwrap();
     peer.write_all(b"abc").unwrap();
@@ -132,15 +131,10 @@ fn graceful_close_of_broken(subject: &Subject) {
     let closed = Slot::new();
     let inner = closed.clone();
     io.close_gracefully(stream, Duration::from_secs(20), move |_, _, result| inner.put(result));
-    let peer = std::thread::spawn(move || {
-        peer.write_all(&[7; 5_000]).unwrap();
-        let mut all = String::new();
-        peer.read_to_string(&mut all).unwrap();
-        all
-    });
-    io.run().unwrap();
+    let peer = peer.exchange(vec![7; 5_000], false);
+    peer.run(&io);
     assert_eq!(closed.one(), Ok(()));
-    assert_eq!(peer.join().unwrap(), "goodbye");
+    assert_eq!(peer.finish(), b"goodbye");
 }
 
 /// Guarantee 2: `remove` ends an operation, also from inside its own callback: then nothing can be done with it.

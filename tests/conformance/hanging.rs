@@ -1,17 +1,16 @@
 //! Operations of every kind that don't end by themselves, for the cases that end them.
 
-use std::net::SocketAddr;
-use std::sync::OnceLock;
-use std::time::Duration;
-
 use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use nbio::{
     Done, Error, ErrorKind, Event, EventLoop, Half, Instant, IoBuf, IoBufMut, Lent, ManyOperation, OpId,
     Operation, TcpListener, TcpOptions, TcpStream, op,
 };
 
-use crate::support::{Counted, Drops, Slot, listen, pair};
+use crate::peer::Peer;
+use crate::support::{Counted, Drops, Slot, Subject, listen};
 
 /// Longer than any case runs.
 pub const HOUR: Duration = Duration::from_secs(3600);
@@ -46,37 +45,15 @@ impl IoBufMut for Tracked {
     }
 }
 
-/// A stream of the loop with small buffers whose peer is a blocking socket of std.
-pub fn narrow_pair<S>(io: &EventLoop<S>) -> (TcpStream, std::net::TcpStream) {
-    let (stream, peer) = pair(io);
+/// A stream of the loop that buffers little, and its peer.
+pub fn narrow_pair(subject: &Subject, io: &EventLoop) -> (TcpStream, Peer) {
+    narrow_pair_with(subject, io, &mut ())
+}
+
+pub fn narrow_pair_with<S>(subject: &Subject, io: &EventLoop<S>, state: &mut S) -> (TcpStream, Peer) {
+    let (stream, peer) = subject.pair_with(io, state);
     io.set_tcp_options(stream, TcpOptions::default().send_buffer(4096)).unwrap();
     (stream, peer)
-}
-
-/// Two ends of a connection, both of the loop.
-pub fn both_ends<S>(io: &EventLoop<S>) -> (TcpStream, TcpStream) {
-    let (stream, peer) = pair(io);
-    (stream, io.adopt(peer).unwrap())
-}
-
-/// An address to which connecting neither succeeds nor fails: its listener's queue is full.
-pub fn full_address() -> SocketAddr {
-    type Full = (std::net::TcpListener, Vec<std::net::TcpStream>);
-    static FULL: OnceLock<Full> = OnceLock::new();
-    let (listener, _) = FULL.get_or_init(|| {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        rustix::net::listen(&listener, 0).unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut waiting = Vec::new();
-        loop {
-            match std::net::TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
-                Ok(stream) => waiting.push(stream),
-                Err(error) => break assert_eq!(error.kind(), std::io::ErrorKind::TimedOut),
-            }
-        }
-        (listener, waiting)
-    });
-    listener.local_addr().unwrap()
 }
 
 /// One operation of every kind, and how each ended.
@@ -90,28 +67,54 @@ pub struct Hanging {
     pub buffers_lent: usize,
     pub listener: TcpListener,
     pub streams: Vec<TcpStream>,
-    pub peers: Vec<std::net::TcpStream>,
-    limit: Option<Instant>,
+    pub peers: Vec<Peer>,
+    pub limit: Option<Instant>,
+    /// Connected already, and to be used in this order.
+    ready: std::vec::IntoIter<(TcpStream, Peer)>,
 }
 
 /// Kinds that have moved some bytes by the time they are ended, once a tick has started them.
 pub const HALF_DONE: [&str; 4] = ["recv exact", "recv vectored exact", "send all", "send vectored"];
 
+/// What has arrived on each of the streams: those for the receives, then those for the sends.
+const ARRIVED: [&[u8]; 6] = [b"", b"abc", b"", b"abcde", b"", b""];
+
+fn stream_with(subject: &Subject, io: &EventLoop, arrived: &[u8]) -> (TcpStream, Peer) {
+    let (stream, mut peer) = narrow_pair(subject, io);
+    peer.write_all(arrived).unwrap();
+    (stream, peer)
+}
+
 impl Hanging {
     /// Submits one of every kind.
-    pub fn submit(io: &EventLoop<()>) -> Hanging {
-        Hanging::submit_until(io, None)
+    pub fn submit(subject: &Subject, io: &EventLoop<()>) -> Hanging {
+        Hanging::submit_limited(subject, io, |_| None)
     }
 
     /// Submits one of every kind, and lets a tick give them to the system.
-    pub fn start(io: &EventLoop<()>) -> Hanging {
-        let hanging = Hanging::submit(io);
-        io.tick(Some(Duration::ZERO)).unwrap();
+    pub fn start(subject: &Subject, io: &EventLoop<()>) -> Hanging {
+        let hanging = Hanging::submit(subject, io);
+        subject.hand_over(io);
         hanging
     }
 
-    /// Submits one of every kind, each with this deadline.
-    pub fn submit_until(io: &EventLoop<()>, limit: Option<Instant>) -> Hanging {
+    /// Submits one of every kind, all with the deadline that this makes of the present.
+    pub fn submit_until(
+        subject: &Subject,
+        io: &EventLoop<()>,
+        limit: impl FnOnce(Instant) -> Instant,
+    ) -> Hanging {
+        Hanging::submit_limited(subject, io, |now| Some(limit(now)))
+    }
+
+    fn submit_limited(
+        subject: &Subject,
+        io: &EventLoop<()>,
+        limit: impl FnOnce(Instant) -> Option<Instant>,
+    ) -> Hanging {
+        // Before anything else: connecting may turn the loop.
+        let ready: Vec<_> = ARRIVED.iter().map(|arrived| stream_with(subject, io, arrived)).collect();
+        let full_address = subject.full_address();
         let mut hanging = Hanging {
             ids: Vec::new(),
             ended: Slot::new(),
@@ -121,15 +124,16 @@ impl Hanging {
             listener: listen(io).0,
             streams: Vec::new(),
             peers: Vec::new(),
-            limit,
+            limit: limit(io.now()),
+            ready: ready.into_iter(),
         };
-        hanging.submit_loop_and_connections(io);
+        hanging.submit_loop_and_connections(io, full_address);
         hanging.submit_receives(io);
         hanging.submit_sends(io);
         hanging
     }
 
-    fn submit_loop_and_connections(&mut self, io: &EventLoop<()>) {
+    fn submit_loop_and_connections(&mut self, io: &EventLoop<()>, full_address: SocketAddr) {
         self.without_bytes(io, "timer", op::Timer::after(HOUR));
         let (ended, counted) = (self.ended.clone(), self.callbacks.counted());
         let interval = op::Interval::every(HOUR);
@@ -143,28 +147,28 @@ impl Hanging {
         });
         self.ids.push(("interval", id));
         self.without_bytes(io, "accept", op::Accept::new(self.listener));
-        self.without_bytes(io, "connect", op::Connect::new(full_address()));
+        self.without_bytes(io, "connect", op::Connect::new(full_address));
     }
 
     fn submit_receives(&mut self, io: &EventLoop<()>) {
-        let stream = self.stream(io, b"");
+        let stream = self.stream();
         let buf = self.buffer(8);
         self.with_bytes(io, "recv", op::Recv::new(stream, buf));
         let buf = self.buffer(8);
         self.with_bytes(io, "recv queued", op::Recv::new(stream, buf));
-        let stream = self.stream(io, b"abc");
+        let stream = self.stream();
         let buf = self.buffer(8);
         self.with_bytes(io, "recv exact", op::Recv::new(stream, buf).exact(8));
-        let stream = self.stream(io, b"");
+        let stream = self.stream();
         let bufs = [self.buffer(4), self.buffer(4)];
         self.with_bytes(io, "recv vectored", op::RecvVectored::new(stream, bufs));
-        let stream = self.stream(io, b"abcde");
+        let stream = self.stream();
         let bufs = [self.buffer(4), self.buffer(4)];
         self.with_bytes(io, "recv vectored exact", op::RecvVectored::new(stream, bufs).exact(8));
     }
 
     fn submit_sends(&mut self, io: &EventLoop<()>) {
-        let stream = self.stream(io, b"");
+        let stream = self.stream();
         let buf = self.buffer(TOO_MUCH);
         self.with_bytes(io, "send all", op::Send::new(stream, buf).all());
         let buf = self.buffer(8);
@@ -172,15 +176,14 @@ impl Hanging {
         let bufs = [self.buffer(8), self.buffer(8)];
         self.with_bytes(io, "send vectored queued", op::SendVectored::new(stream, bufs));
         self.without_bytes(io, "shutdown queued", op::Shutdown::new(stream, Half::Write));
-        let stream = self.stream(io, b"");
+        let stream = self.stream();
         let bufs = [self.buffer(TOO_MUCH), self.buffer(TOO_MUCH)];
         self.with_bytes(io, "send vectored", op::SendVectored::new(stream, bufs).all());
     }
 
-    /// A stream on which this much has arrived.
-    fn stream(&mut self, io: &EventLoop<()>, arrived: &[u8]) -> TcpStream {
-        let (stream, mut peer) = narrow_pair(io);
-        peer.write_all(arrived).unwrap();
+    /// The next stream.
+    fn stream(&mut self) -> TcpStream {
+        let (stream, peer) = self.ready.next().expect("as many as are used");
         self.streams.push(stream);
         self.peers.push(peer);
         stream

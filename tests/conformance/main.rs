@@ -2,13 +2,15 @@
 //!
 //! A case proves a guarantee (the numbers are those of the crate's front page) or a piece of documented behaviour,
 //! and its name says which. Cases don't skip themselves: the one table in `skips.rs` does.
-//! `NBIO_LONG=1` runs the long forms.
+//! `NBIO_LONG=1` runs the long forms; `NBIO_PEERS=loop` one subject whose peers are streams of a second loop, as those
+//! of a simulation are.
 
 mod blocking;
 mod blocking_process;
 mod captures;
 mod child;
 mod closing;
+mod connections;
 mod control;
 mod deadlines;
 mod ending;
@@ -18,6 +20,7 @@ mod hanging;
 mod input;
 mod moving;
 mod panics;
+mod peer;
 #[path = "../programs/mod.rs"]
 mod programs;
 mod random;
@@ -44,9 +47,10 @@ mod timers;
 mod transfer;
 mod turns;
 mod wire;
+mod work;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use support::{Case, Subject, run_watched};
+use support::{Case, LOOP_PEERS, Setup, Subject, run_watched};
 
 /// The rooms of the suite.
 const ROOMS: &[(&str, &[Case])] = &[
@@ -92,33 +96,40 @@ fn main() {
     arguments.test_threads = arguments.test_threads.or(Some(2));
     let mut trials = Vec::new();
     let mut skipped = 0;
-    for subject in Subject::all() {
+    for setup in Setup::all() {
         for (room, cases) in ROOMS {
             for case in *cases {
                 let name = format!("{room}::{}", case.name);
-                let label = format!("{}::{name}", subject.name);
-                match skips::reason(&name, subject.name) {
+                let label = format!("{}::{name}", setup.name);
+                match skips::reason(&name, setup.name) {
                     Some(reason) => {
                         skipped += 1;
                         eprintln!("skipped {label}: {reason}");
                     }
-                    None => trials.push(trial(label, subject, case)),
+                    None => trials.push(trial(label, name, setup, case)),
                 }
             }
         }
     }
-    let known = |name: &str| {
-        ROOMS.iter().any(|(room, cases)| cases.iter().any(|case| name == format!("{room}::{}", case.name)))
-    };
-    for (case, subject, _) in skips::SKIPS {
-        let stale = !known(case) || !Subject::all().iter().any(|known| known.name == *subject);
-        assert!(!stale, "skips.rs names {case} on {subject}, which doesn't exist");
-    }
+    check_skips();
     eprintln!("conformance: {} cases to run, {skipped} skipped by the table", trials.len());
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-fn trial(label: String, subject: Subject, case: &'static Case) -> Trial {
+/// Every row of the table names something that exists.
+fn check_skips() {
+    let names =
+        ROOMS.iter().flat_map(|(room, cases)| cases.iter().map(move |case| format!("{room}::{}", case.name)));
+    for (case, subject, _) in skips::SKIPS {
+        let subject_exists =
+            Setup::all().iter().any(|setup| setup.name == *subject || setup.name == LOOP_PEERS);
+        let case_exists = names.clone().any(|name| skips::covers(case, &name));
+        assert!(subject_exists && case_exists, "skips.rs names {case} on {subject}, which doesn't exist");
+    }
+}
+
+fn trial(label: String, case_name: String, setup: Setup, case: &'static Case) -> Trial {
     let name = label.clone();
-    Trial::test(label, move || run_watched(&name, || (case.run)(&subject)).map_err(Failed::from))
+    let run = move || run_watched(&name, || (case.run)(&Subject::new(setup, &case_name)));
+    Trial::test(label, move || run().map_err(Failed::from))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nbio::{Error, ErrorKind, Event, EventLoop, IoBuf, IoBufMut, Lent, OpId, Operation, TcpStream, op};
 
 use crate::hanging::{HOUR, idle};
-use crate::support::{Case, Counted, Drops, Slot, Subject, pair};
+use crate::support::{Case, Counted, Drops, Slot, Subject};
 
 pub const CASES: &[Case] = &[
     Case { name: "panic_reaches_the_caller_and_the_rest_runs_next", run: panic_reaches_the_caller },
@@ -60,11 +60,11 @@ impl Drop for OnDrop {
 }
 
 /// The loop does what it always did.
-fn assert_works(io: &EventLoop) {
-    let (stream, mut peer) = pair(io);
+fn assert_works(subject: &Subject, io: &EventLoop) {
+    let (stream, mut peer) = subject.pair(io);
     let ended = Slot::new();
     let seen = ended.clone();
-    io.recv(stream, [0; 8], move |_, io, done| {
+    io.recv_exact(stream, [0; 8], 5, move |_, io, done| {
         seen.put(done.data().to_vec());
         io.close(stream);
     });
@@ -105,14 +105,14 @@ fn panic_reaches_the_caller(subject: &Subject) {
         assert_eq!(order.take(), [2, 3]);
         io.tick(None).unwrap();
         assert_eq!((order.take(), io.in_flight()), (vec![4, 5], 0));
-        assert_works(&io);
+        assert_works(subject, &io);
     }
 }
 
 /// Guarantee 11: as with a completion, so with a timer: it ran, its name is stale, its captures are dropped.
 fn panic_counts_as_run(subject: &Subject) {
     let io: EventLoop = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     let drops = Drops::new();
     let [one, two] = [0; 2].map(|_| drops.counted());
     peer.write_all(b"x").unwrap();
@@ -128,7 +128,7 @@ fn panic_counts_as_run(subject: &Subject) {
     other.one();
     assert!(!io.cancel(recv) && !io.cancel(timer));
     assert_eq!((drops.count(), io.in_flight()), (2, 0));
-    assert_works(&io);
+    assert_works(subject, &io);
 }
 
 fn panics_with(_captured: Counted) {
@@ -156,7 +156,7 @@ fn panicked_interval_is_over(subject: &Subject) {
     assert!(!io.cancel(interval) && !io.remove(interval) && !io.reset(interval, HOUR));
     io.run().unwrap();
     assert_eq!(io.in_flight(), 0);
-    assert_works(&io);
+    assert_works(subject, &io);
 }
 
 fn panic_of_the_end_of_an_interval(subject: &Subject) {
@@ -180,7 +180,7 @@ fn panic_of_the_end_of_an_interval(subject: &Subject) {
         }
         assert!(booms(|| io.run()));
         assert_eq!((drops.count(), io.in_flight()), (1, 0));
-        assert_works(&io);
+        assert_works(subject, &io);
     }
 }
 
@@ -191,7 +191,7 @@ fn panic_in_the_predicate_of_run_until(subject: &Subject) {
     io.next_tick(move |_, _, _| seen.put(()));
     assert!(booms(|| io.run_until(|| boom())));
     ran.one();
-    assert_works(&io);
+    assert_works(subject, &io);
 }
 
 /// A buffer that panics when it is asked for its memory.
@@ -217,7 +217,7 @@ fn refuses(drops: &Drops) -> Refuses {
 /// Guarantee 11: the slot is freed, buffer and closure are dropped, the panic reaches the caller.
 fn panic_of_a_buffer_in_submit(subject: &Subject) {
     let io: EventLoop = subject.io();
-    let (stream, _peer) = pair(&io);
+    let (stream, _peer) = subject.pair(&io);
     let (buffers, callbacks) = (Drops::new(), Drops::new());
     for round in 1..=100 {
         let [one, two, three, four] = [0; 4].map(|_| callbacks.counted());
@@ -229,7 +229,7 @@ fn panic_of_a_buffer_in_submit(subject: &Subject) {
         assert!(booms(|| io.recv_vectored(stream, bufs, move |_, _, _| drop(four))));
         assert_eq!((callbacks.count(), buffers.count(), io.in_flight()), (4 * round, 6 * round, 0));
     }
-    assert_works(&io);
+    assert_works(subject, &io);
 }
 
 /// What drop code does to the loop.
@@ -274,9 +274,9 @@ impl IoBufMut for Acting {
 }
 
 /// Drop code that does `act`, and says so in `acted`.
-fn acting(io: &Rc<EventLoop>, act: Act, acted: &Slot<Act>) -> OnDrop {
+fn acting(subject: &Subject, io: &Rc<EventLoop>, act: Act, acted: &Slot<Act>) -> OnDrop {
     let timer = io.timer(HOUR, |_, _, _| ());
-    let (stream, _peer) = pair(io);
+    let (stream, _peer) = subject.pair(io);
     let (weak, acted): (Weak<EventLoop>, _) = (Rc::downgrade(io), acted.clone());
     OnDrop::new(move || {
         acted.put(act);
@@ -298,6 +298,7 @@ fn acting(io: &Rc<EventLoop>, act: Act, acted: &Slot<Act>) -> OnDrop {
 
 fn drop_at(place: Place, io: &Rc<EventLoop>, stream: TcpStream, acting: OnDrop) {
     let turn = || io.tick(Some(Duration::ZERO)).unwrap();
+    let turns = || (0..3).for_each(|_| io.tick(Some(Duration::from_millis(1))).unwrap());
     match place {
         Place::AfterCallback => {
             io.next_tick(move |_, _, _| drop(acting));
@@ -305,7 +306,7 @@ fn drop_at(place: Place, io: &Rc<EventLoop>, stream: TcpStream, acting: OnDrop) 
         }
         Place::ReturnedBuffer => {
             io.send(stream, Acting([1; 8], acting), |_, _, _| ());
-            (0..3).for_each(|_| turn());
+            turns();
         }
         Place::AfterPanic => {
             io.next_tick(move |_, _, _| {
@@ -326,7 +327,7 @@ fn drop_at(place: Place, io: &Rc<EventLoop>, stream: TcpStream, acting: OnDrop) 
                 assert_eq!(size_of_val(&acting), size_of::<OnDrop>());
                 assert!(io.remove(known.one()));
             }));
-            turn();
+            turns();
         }
         Place::RemoveNow => {
             let id = io.timer(HOUR, move |_, _, _| drop(acting));
@@ -341,7 +342,7 @@ fn drop_at(place: Place, io: &Rc<EventLoop>, stream: TcpStream, acting: OnDrop) 
             let id = io.recv(stream, Acting([1; 8], acting), |_, _, _| ());
             turn();
             assert!(io.remove(id));
-            (0..3).for_each(|_| turn());
+            turns();
         }
         Place::SubmitPanic => {
             assert!(booms(|| io.send(stream, Refuses(OnDrop(None)), move |_, _, _| drop(acting))));
@@ -377,13 +378,13 @@ fn drop_code_may_use_the_loop_everywhere(subject: &Subject) {
                 continue;
             }
             let io = Rc::new(subject.io());
-            let (stream, _peer) = pair(&io);
+            let (stream, _peer) = subject.pair(&io);
             let acted = Slot::new();
-            let acting = acting(&io, act, &acted);
+            let acting = acting(subject, &io, act, &acted);
             let panicked = booms(|| drop_at(place, &io, stream, acting));
             assert_eq!(panicked, act == Act::Panic, "{place:?} {act:?}");
             assert_eq!(acted.take(), [act], "{place:?}");
-            assert_works(&io);
+            assert_works(subject, &io);
             assert_eq!(io.drain(Duration::from_secs(5)), Ok(0), "{place:?} {act:?}");
         }
     }
@@ -397,7 +398,7 @@ fn drop_of_a_removed_callback_may_turn_the_loop(subject: &Subject) {
         behind: [Counted; 8],
     }
     let io: Rc<EventLoop> = Rc::new(subject.io());
-    let (stream, _peer) = pair(&io);
+    let (stream, _peer) = subject.pair(&io);
     let drops = Drops::new();
     let weak = Rc::downgrade(&io);
     let turns = OnDrop::new(move || {
@@ -414,13 +415,13 @@ fn drop_of_a_removed_callback_may_turn_the_loop(subject: &Subject) {
     assert_eq!((drops.count(), io.in_flight()), (8, 4));
     assert_eq!(io.cancel_all(stream), Ok(4));
     io.run().unwrap();
-    assert_works(&io);
+    assert_works(subject, &io);
 }
 
 /// Guarantee 11: nothing can be submitted to a loop that is being torn down; the drop code runs all the same.
 fn drop_code_finds_no_loop_in_its_tear_down(subject: &Subject) {
     let io: Rc<EventLoop> = Rc::new(subject.io());
-    let (stream, _peer) = pair(&io);
+    let (stream, _peer) = subject.pair(&io);
     let found = Slot::new();
     for _ in 0..3 {
         let (weak, seen) = (Rc::downgrade(&io), found.clone());
@@ -440,7 +441,7 @@ fn ticking_in_a_callback_is_refused(subject: &Subject) {
     let io: EventLoop = subject.io();
     let order = Slot::new();
     let seen = order.clone();
-    let (stream, _peer) = pair(&io);
+    let (stream, _peer) = subject.pair(&io);
     io.recv(stream, [0; 4], |_, _, _| ());
     io.next_tick(move |_, io, _| {
         let behind = seen.clone();
@@ -463,21 +464,21 @@ fn ticking_in_a_callback_is_refused(subject: &Subject) {
     assert_eq!(order.take(), ["behind true"]);
     let enough = || io.tick(None).unwrap_err().kind() == ErrorKind::Reentrant;
     io.run_until(enough).unwrap();
-    assert_works(&io);
+    assert_works(subject, &io);
 }
 
 /// Another loop is made, run and dropped inside a callback, and one that exists is ticked there.
 fn another_loop_lives_inside_a_callback(subject: &Subject) {
-    let (subject, order) = (*subject, Slot::new());
+    let (own, order) = (subject.clone(), Slot::new());
     let outer: Rc<EventLoop> = Rc::new(subject.io());
     let older: Rc<EventLoop> = Rc::new(subject.io());
-    let (stream, _peer) = pair(&older);
+    let (stream, _peer) = subject.pair(&older);
     older.recv(stream, [0; 4], |_, _, _| panic!("nothing comes"));
     let (seen, inner, weak) = (order.clone(), older.clone(), Rc::downgrade(&outer));
     outer.next_tick(move |_, outer, _| {
-        assert_works(&subject.io());
-        let fresh: EventLoop = subject.io();
-        let (stream, _peer) = pair(&fresh);
+        assert_works(&own, &own.io());
+        let fresh: EventLoop = own.io();
+        let (stream, _peer) = own.pair(&fresh);
         fresh.recv(stream, [0; 4], |_, _, _| panic!("nothing comes"));
         fresh.tick(Some(Duration::ZERO)).unwrap();
         drop(fresh);
@@ -493,8 +494,8 @@ fn another_loop_lives_inside_a_callback(subject: &Subject) {
     outer.run().unwrap();
     assert_eq!(order.take(), ["from the inner loop"]);
     assert_eq!(older.in_flight(), 1);
-    assert_works(&outer);
-    assert_works(&older);
+    assert_works(subject, &outer);
+    assert_works(subject, &older);
 }
 
 /// Guarantee 11: a panic of the inner loop's callback passes through both, or is caught in between; both go on.
@@ -511,10 +512,11 @@ fn panic_passes_through_nested_loops(subject: &Subject) {
         });
         assert_eq!(booms(|| outer.run()), !caught);
         assert_eq!(counted.count(), 1);
-        assert_works(&outer);
-        assert_works(&inner);
+        assert_works(subject, &outer);
+        assert_works(subject, &inner);
     }
-    assert!(booms(|| outer
-        .submit(op::Send::new(pair(&outer).0, refuses(&Drops::new())).all().timeout(HOUR), |_, _, _| ())));
-    assert_works(&outer);
+    let (stream, _peer) = subject.pair(&outer);
+    let send = op::Send::new(stream, refuses(&Drops::new())).all().timeout(HOUR);
+    assert!(booms(|| outer.submit(send, |_, _, _| ())));
+    assert_works(subject, &outer);
 }

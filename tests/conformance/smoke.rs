@@ -2,7 +2,7 @@
 
 use nbio::{Done, EventLoop, TcpStream};
 
-use crate::support::{Case, Drops, Slot, Subject, listen, pair};
+use crate::support::{Case, Drops, Slot, Subject, listen};
 
 pub const CASES: &[Case] = &[
     Case { name: "accept_connect_echo_close", run: accept_connect_echo_close },
@@ -45,7 +45,7 @@ fn echo(io: &EventLoop<()>, stream: TcpStream, done: Done<Vec<u8>>) {
 
 fn removed_recv_drops_callback_once(subject: &Subject) {
     let io: EventLoop<()> = subject.io();
-    let (stream, _peer) = pair(&io);
+    let (stream, _peer) = subject.pair(&io);
     let drops = Drops::new();
     let counted = drops.counted();
     let recv = io.recv(stream, vec![0; 10], move |_, _, _| drop(counted));

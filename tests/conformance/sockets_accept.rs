@@ -1,15 +1,16 @@
 //! Accepting: many at a time, cancelled, removed, and without descriptors.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv6Addr, SocketAddr, TcpStream as Peer};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use nbio::{Accepted, Error, ErrorKind, Operation, op};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::child;
+use crate::peer::Peer;
 use crate::support::{Case, Slot, Subject, listen};
-use crate::wire::{Io, drive, is_over, keep, kind, turn};
+use crate::wire::{Io, drive, keep, kind, turn};
 
 pub const CASES: &[Case] = &[
     Case { name: "many_pending_accepts_take_one_connection_each", run: many_pending_accepts },
@@ -36,7 +37,7 @@ fn many_pending_accepts(subject: &Subject) {
         io.accept(listener, keep(&ended));
     }
     turn(&io, 3);
-    let peers: Vec<Peer> = (0..50).map(|_| Peer::connect(address).unwrap()).collect();
+    let peers: Vec<Peer> = (0..50).map(|_| subject.connect(address).unwrap()).collect();
     io.run().unwrap();
     let ends: Vec<Accepted> = ended.take().into_iter().map(|end: End| end.unwrap()).collect();
     let from: BTreeSet<SocketAddr> = ends.iter().map(|end| end.peer).collect();
@@ -52,7 +53,7 @@ fn many_pending_accepts(subject: &Subject) {
 fn waiting_connections(subject: &Subject) {
     let io: Io = subject.io();
     let (listener, address) = listen(&io);
-    let peers: Vec<Peer> = (0..5).map(|_| Peer::connect(address).unwrap()).collect();
+    let peers: Vec<Peer> = (0..5).map(|_| subject.connect(address).unwrap()).collect();
     turn(&io, 2);
     for peer in &peers {
         let ended = Slot::new();
@@ -70,7 +71,7 @@ fn peer_addresses(subject: &Subject) {
         let listener = io.listen_tcp(local).unwrap();
         let ended = Slot::new();
         io.accept(listener, keep(&ended));
-        let peer = Peer::connect(io.local_address(listener).unwrap()).unwrap();
+        let peer = subject.connect(io.local_address(listener).unwrap()).unwrap();
         io.run().unwrap();
         let end: End = ended.one();
         assert_eq!(end.unwrap().peer, peer.local_addr().unwrap());
@@ -101,7 +102,7 @@ fn races(subject: &Subject, accept: impl Fn(&Io, nbio::TcpListener, &Slot<End>, 
     let (listener, address) = listen(&io);
     for course in 0..60 {
         let (ended, peers) = (Slot::new(), Slot::new());
-        let connect = || peers.put(Peer::connect(address).unwrap());
+        let connect = || peers.put(subject.connect(address).unwrap());
         if course % 3 == 0 {
             connect();
         }
@@ -137,13 +138,13 @@ fn removed_closes_its_connection(subject: &Subject) {
     let ended: Slot<End> = Slot::new();
     let id = io.accept(listener, keep(&ended));
     turn(&io, 2);
-    let peer = Peer::connect(address).unwrap();
+    let peer = subject.connect(address).unwrap();
     // The completion is there when this returns; its callback would run in the next tick.
     io.tick(None).unwrap();
-    assert_eq!((ended.len(), is_over(&peer)), (0, false));
+    assert_eq!((ended.len(), peer.is_over()), (0, false));
     assert!(io.remove(id));
     io.run().unwrap();
-    assert_eq!((ended.len(), is_over(&peer), io.in_flight()), (0, true, 0));
+    assert_eq!((ended.len(), peer.is_over(), io.in_flight()), (0, true, 0));
 }
 
 /// As above: a connection is closed or left to the next accept, never forgotten.
@@ -154,16 +155,17 @@ fn removed_leaves_the_rest(subject: &Subject) {
         let (removed, ended) = (Slot::new(), Slot::new());
         let id = io.accept(listener, keep::<End>(&removed));
         turn(&io, ticks);
-        let first = Peer::connect(address).unwrap();
+        let first = subject.connect(address).unwrap();
         assert!(io.remove(id));
         io.run().unwrap();
-        let second = Peer::connect(address).unwrap();
+        drive(&io, || io.in_flight() == 0);
+        let second = subject.connect(address).unwrap();
         io.accept(listener, keep(&ended));
         io.run().unwrap();
         let end: End = ended.one();
         let accepted = end.unwrap();
         let first_is_next = accepted.peer == first.local_addr().unwrap();
-        assert_ne!(first_is_next, is_over(&first), "after {ticks} ticks");
+        assert_ne!(first_is_next, first.is_over(), "after {ticks} ticks");
         if first_is_next {
             io.accept(listener, keep(&ended));
             io.run().unwrap();
@@ -198,8 +200,8 @@ fn closing_cancels(subject: &Subject) {
 fn peer_that_is_gone(subject: &Subject) {
     let io: Io = subject.io();
     let (listener, address) = listen(&io);
-    crate::wire::reset(Peer::connect(address).unwrap());
-    let peer = Peer::connect(address).unwrap();
+    subject.connect(address).unwrap().reset();
+    let peer = subject.connect(address).unwrap();
     let mut found = false;
     while !found {
         let ended = Slot::new();
@@ -232,7 +234,7 @@ fn accept_waits_for_descriptors(subject: &Subject) {
     child::run(subject, "sockets_accept::accept_waits_for_descriptors", |subject| {
         let io: Io = subject.io();
         let (listener, address) = listen(&io);
-        let peer = Peer::connect(address).unwrap();
+        let peer = subject.connect(address).unwrap();
         let mut files = exhaust();
         let (ended, rung) = (Slot::new(), Slot::new());
         io.accept(listener, keep(&ended));
@@ -256,7 +258,7 @@ fn waiting_can_be_cancelled(subject: &Subject) {
     child::run(subject, "sockets_accept::accept_waiting_for_descriptors_can_be_cancelled", |subject| {
         let io: Io = subject.io();
         let (listener, address) = listen(&io);
-        let peer = Peer::connect(address).unwrap();
+        let peer = subject.connect(address).unwrap();
         let files = exhaust();
         let (ended, late, rung) = (Slot::new(), Slot::new(), Slot::new());
         let id = io.accept(listener, keep::<End>(&ended));

@@ -8,8 +8,9 @@ use std::time::Duration;
 use nbio::{Accepted, Done, Error, ErrorKind, Operation, Rejected, TcpListener, TcpStream, op};
 use rustix::io::{FdFlags, fcntl_getfd};
 
-use crate::support::{Case, Slot, Subject, listen, pair};
-use crate::wire::{Io, drive, join, keep, kind, noise, read_all, turn, unread};
+use crate::peer::Peer as AnyPeer;
+use crate::support::{Case, Slot, Subject, listen};
+use crate::wire::{Io, drive, keep, kind, noise, socket_pair, turn};
 
 pub const CASES: &[Case] = &[
     Case { name: "blocking_listener_and_stream_work", run: blocking_ones_work },
@@ -160,16 +161,17 @@ fn nonblocking_send_all(subject: &Subject) {
     let large = noise(16 << 20, 1);
     let sent = Slot::new();
     io.send_all(stream, large.clone(), keep(&sent));
-    drive(&io, || unread(&peer) > 0);
+    let peer = AnyPeer::Socket(peer);
+    peer.until_unread(&io, 1);
     turn(&io, 5);
     assert_eq!(sent.len(), 0, "more than the buffers hold");
-    let reader = read_all(peer);
+    let reader = peer.read_all();
     io.run().unwrap();
     let done: Done<Vec<u8>> = sent.one();
     assert_eq!((done.result, done.bytes), (Ok(()), large.len()));
     io.close(stream);
     io.run().unwrap();
-    assert!(join(&io, reader) == large);
+    assert!(reader.join(&io) == large);
 }
 
 fn is_nonblocking(descriptor: BorrowedFd<'_>) -> bool {
@@ -180,7 +182,7 @@ fn is_nonblocking(descriptor: BorrowedFd<'_>) -> bool {
 fn blocking_mode_is_left(subject: &Subject) {
     let io: Io = subject.io();
     for nonblocking in [false, true] {
-        let (stream, mut peer) = pair(&io);
+        let (stream, mut peer) = socket_pair(&io);
         let socket = Peer::from(io.release(stream).unwrap());
         socket.set_nonblocking(nonblocking).unwrap();
         let stream: TcpStream = io.adopt(socket).unwrap();
@@ -239,7 +241,7 @@ fn rejected(io: &Io, descriptor: OwnedFd, adopt: impl Fn(&Io, OwnedFd) -> Option
 /// Documented: gives the descriptor out; the handle is stale.
 fn release_gives_it_back(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = socket_pair(&io);
     io.send_all(stream, "from the loop, ", |_, _, _| ());
     io.run().unwrap();
     let mut socket = Peer::from(io.release(stream).unwrap());
@@ -267,7 +269,7 @@ fn release_gives_it_back(subject: &Subject) {
 /// Documented: "`Busy` while operations on it exist, removed ones that the system still has among them".
 fn release_is_busy(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = socket_pair(&io);
     let received = Slot::new();
     let waiting = io.recv(stream, vec![0; 4], keep(&received));
     assert_eq!(kind(io.release(stream)), Some(ErrorKind::Busy));
@@ -309,7 +311,7 @@ fn raw_is_the_number(subject: &Subject) {
 /// Documented: a second descriptor of the same open thing: the connection lives until both are closed.
 fn duplicate_outlives_close(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = socket_pair(&io);
     let mut second = Peer::from(io.duplicate(stream).unwrap());
     assert_ne!(io.raw(stream), Ok(second.as_raw_fd()));
     io.close(stream);

@@ -1,14 +1,14 @@
 //! Socket options: what is set is what the system has.
 
 use std::io::Read;
-use std::net::TcpStream as Peer;
 use std::time::Duration;
 
 use nbio::{Keepalive, Linger, TcpOptions};
 use rustix::net::sockopt;
 
-use crate::support::{Case, Slot, Subject, listen, pair};
-use crate::wire::{Io, drive, join, keep, narrow_pair, noise, read_all, unread};
+use crate::peer::Peer;
+use crate::support::{Case, Slot, Subject, listen};
+use crate::wire::{Io, drive, keep, noise};
 
 pub const CASES: &[Case] = &[
     Case { name: "each_option_is_set_and_read_back", run: each_option },
@@ -23,8 +23,8 @@ pub const CASES: &[Case] = &[
 /// Each option, as std's or rustix's own calls see it on the descriptor, and as `tcp_options` says it.
 fn each_option(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, _peer) = pair(&io);
-    let socket = Peer::from(io.duplicate(stream).unwrap());
+    let (stream, _peer) = subject.pair(&io);
+    let socket = std::net::TcpStream::from(io.duplicate(stream).unwrap());
     let set = |options: TcpOptions| {
         io.set_tcp_options(stream, options).unwrap();
         io.tcp_options(stream).unwrap()
@@ -64,7 +64,7 @@ fn each_option(subject: &Subject) {
 /// Documented: "What is `None` is left as the system has it"; `SystemTimes` only switches probes on.
 fn none_is_left_alone(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, _peer) = pair(&io);
+    let (stream, _peer) = subject.pair(&io);
     let before = io.tcp_options(stream).unwrap();
     assert_eq!(before.nodelay, Some(false), "off as the system has it");
     io.set_tcp_options(stream, TcpOptions::default()).unwrap();
@@ -72,6 +72,10 @@ fn none_is_left_alone(subject: &Subject) {
     io.set_tcp_options(stream, TcpOptions::default().nodelay(true)).unwrap();
     assert_eq!(io.tcp_options(stream), Ok(before.nodelay(true)));
     io.set_tcp_options(stream, TcpOptions::default().keepalive(Keepalive::SystemTimes)).unwrap();
+    if subject.simulated() {
+        let probes = io.tcp_options(stream).unwrap().keepalive;
+        return assert!(matches!(probes, Some(Keepalive::On { .. })), "{probes:?}");
+    }
     let socket = io.duplicate(stream).unwrap();
     let system = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_keepalive_time").unwrap();
     let system = Duration::from_secs(system.trim().parse().unwrap());
@@ -81,7 +85,7 @@ fn none_is_left_alone(subject: &Subject) {
 /// Documented: whole seconds or milliseconds, rounded up; so never 0 where 0 means something else.
 fn durations_are_rounded_up(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, _peer) = pair(&io);
+    let (stream, _peer) = subject.pair(&io);
     let (little, more) = (Duration::from_nanos(1), Duration::from_millis(1001));
     io.set_tcp_options(stream, TcpOptions::default().user_timeout(little).linger(Linger::Wait(little)))
         .unwrap();
@@ -105,7 +109,7 @@ fn options_of_a_listener(subject: &Subject) {
     io.set_tcp_options(listener, TcpOptions::default().nodelay(true).linger(Linger::Reset)).unwrap();
     let accepted = Slot::new();
     io.accept(listener, keep(&accepted));
-    let mut peer = Peer::connect(address).unwrap();
+    let mut peer = subject.connect(address).unwrap();
     drive(&io, || accepted.len() > 0);
     let accepted: Result<nbio::Accepted, _> = accepted.one();
     io.close(accepted.unwrap().stream);
@@ -116,14 +120,14 @@ fn options_of_a_listener(subject: &Subject) {
 /// Documented: `Linger::Reset`.
 fn linger_reset(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     io.set_tcp_options(stream, TcpOptions::default().linger(Linger::Reset)).unwrap();
     io.close(stream);
     io.run().unwrap();
     assert_eq!(peer.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
 
     // And without it there is none.
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     io.close(stream);
     io.run().unwrap();
     assert_eq!(peer.read(&mut [0]).unwrap(), 0);
@@ -132,7 +136,7 @@ fn linger_reset(subject: &Subject) {
 /// Documented: "The loop itself doesn't wait": a timer fires while a close waits for unsent data.
 fn lingering_close(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, peer) = narrow_pair(&io);
+    let (stream, peer) = subject.narrow_pair(&io);
     io.set_tcp_options(stream, TcpOptions::default().linger(Linger::Wait(Duration::from_secs(60)))).unwrap();
     closes_while_the_loop_goes_on(&io, stream, peer);
 }
@@ -140,7 +144,7 @@ fn lingering_close(subject: &Subject) {
 /// As above, where the option was set before nbio had the socket.
 fn lingering_adopted(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, peer) = narrow_pair(&io);
+    let (stream, peer) = subject.narrow_pair(&io);
     let socket = io.release(stream).unwrap();
     sockopt::set_socket_linger(&socket, Some(Duration::from_secs(60))).unwrap();
     let stream = io.adopt(socket).unwrap();
@@ -151,7 +155,7 @@ fn closes_while_the_loop_goes_on(io: &Io, stream: nbio::TcpStream, peer: Peer) {
     let large = noise(1 << 20, 1);
     let (sent, closed, rung) = (Slot::new(), Slot::new(), Slot::new());
     io.send_all(stream, large.clone(), keep(&sent));
-    drive(io, || unread(&peer) > 0);
+    peer.until_unread(io, 1);
     let start = io.now();
     io.close_then(stream, keep(&closed));
     drive(io, || sent.len() > 0);
@@ -162,7 +166,7 @@ fn closes_while_the_loop_goes_on(io: &Io, stream: nbio::TcpStream, peer: Peer) {
         assert_eq!(rung.one(), Ok(()));
     }
     assert!(io.now() - start < Duration::from_secs(30));
-    assert!(unread(&peer) < done.bytes, "there is unsent data");
+    assert!(peer.unread().is_none_or(|bytes| bytes < done.bytes), "there is unsent data");
     // All of it arrives.
     assert!(read_all_of(io, peer) == large[..done.bytes]);
     io.run().unwrap();
@@ -170,5 +174,5 @@ fn closes_while_the_loop_goes_on(io: &Io, stream: nbio::TcpStream, peer: Peer) {
 }
 
 fn read_all_of(io: &Io, peer: Peer) -> Vec<u8> {
-    join(io, read_all(peer))
+    peer.read_all().join(io)
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use nbio::{Done, EventLoop, IoBuf, IoBufMut, Lent, Slice, TcpStream};
 
-use crate::support::{Case, Counted, Drops, Slot, Subject, pair};
+use crate::peer::Peer;
+use crate::support::{Case, Counted, Drops, Slot, Subject};
 use crate::wire::{Io, drive, keep, noise};
 
 pub const CASES: &[Case] = &[
@@ -31,13 +32,13 @@ const TEXT: &[u8] = b"a line of text";
 struct Wire {
     io: Io,
     stream: TcpStream,
-    peer: std::net::TcpStream,
+    peer: Peer,
 }
 
 impl Wire {
     fn new(subject: &Subject) -> Wire {
         let io: Io = subject.io();
-        let (stream, peer) = pair(&io);
+        let (stream, peer) = subject.pair(&io);
         peer.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         Wire { io, stream, peer }
     }
@@ -226,7 +227,7 @@ impl IoBufMut for Inline {
 /// Documented: "the engine first moves the value to its final place, then asks for the memory once".
 fn memory_is_asked_for_once(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     let asked = Rc::new(Slot::new());
     let ended = Slot::new();
     io.recv_exact(stream, Inline { memory: [0; 40], asked: asked.clone() }, 14, keep(&ended));

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use nbio::{Done, ErrorKind, Half, OpId, Operation, TcpStream, op};
 
-use crate::support::{Case, Slot, Subject, pair};
-use crate::wire::{Io, drive, join, keep, kind, narrow_pair, noise, read_all, turn, unread, unread_on};
+use crate::peer::Peer;
+use crate::support::{Case, Slot, Subject};
+use crate::wire::{Io, drive, keep, kind, noise, turn};
 
 pub const CASES: &[Case] = &[
     Case { name: "queued_receives_complete_in_order", run: receives_complete_in_order },
@@ -31,7 +32,7 @@ fn receives_complete_in_order(subject: &Subject) {
     let sent = b"0111111222223333";
     for chunk in [1, 5, sent.len()] {
         let io: Io = subject.io();
-        let (stream, mut peer) = pair(&io);
+        let (stream, mut peer) = subject.pair(&io);
         let ended = Slot::new();
         let note = |at: usize| {
             let ended = ended.clone();
@@ -54,7 +55,7 @@ fn receives_complete_in_order(subject: &Subject) {
         assert_eq!(ended.len(), 0);
         for piece in sent.chunks(chunk) {
             peer.write_all(piece).unwrap();
-            drive(&io, || unread_on(&io, stream) == 0);
+            peer.until_unread_on(&io, stream, 0);
         }
         io.run().unwrap();
         let expected = [&b"0"[..], b"111111", b"22222", b"3333"].map(<[u8]>::to_vec);
@@ -69,7 +70,7 @@ fn receives_complete_in_order(subject: &Subject) {
 /// Guarantee 7: what was sent first is on the wire first, to its last byte.
 fn large_sends_do_not_interleave(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, peer) = narrow_pair(&io);
+    let (stream, peer) = subject.narrow_pair(&io);
     let parts: Vec<Vec<u8>> = (0..4).map(|seed| noise(150_000, seed)).collect();
     let ended = Slot::new();
     for (at, part) in parts.iter().enumerate() {
@@ -81,12 +82,12 @@ fn large_sends_do_not_interleave(subject: &Subject) {
             io.send_all(stream, part.clone(), move |_, _, done| put.put((at, done.result, done.bytes)));
         }
     }
-    drive(&io, || unread(&peer) > 0);
-    let reader = read_all(peer);
-    io.run().unwrap();
+    peer.until_unread(&io, 1);
+    let reader = peer.read_all();
+    reader.run(&io);
     io.close(stream);
     io.run().unwrap();
-    assert!(join(&io, reader) == parts.concat());
+    assert!(reader.join(&io) == parts.concat());
     assert_eq!(ended.take(), (0..4).map(|at| (at, Ok(()), 150_000)).collect::<Vec<_>>());
 }
 
@@ -94,7 +95,7 @@ fn large_sends_do_not_interleave(subject: &Subject) {
 /// takes nothing.
 fn cancelled_queued_receives(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     let ended: Slot<(usize, Done<Vec<u8>>)> = Slot::new();
     let ids: Vec<OpId> = (0..5).map(|at| receive(&io, stream, at, &ended)).collect();
     turn(&io, 2);
@@ -131,7 +132,7 @@ fn receive(io: &Io, stream: TcpStream, at: usize, ended: &Slot<(usize, Done<Vec<
 /// Guarantee 4: one removed before its turn has taken nothing, so the stream is not broken.
 fn removed_queued_receive(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     let ended = Slot::new();
     let ids: Vec<OpId> = (0..3).map(|at| receive(&io, stream, at, &ended)).collect();
     turn(&io, 2);
@@ -145,31 +146,31 @@ fn removed_queued_receive(subject: &Subject) {
 /// Guarantee 7: a send cancelled before its turn moved nothing, so those behind it go on.
 fn cancelled_queued_sends(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, peer) = narrow_pair(&io);
+    let (stream, peer) = subject.narrow_pair(&io);
     let ended = Slot::new();
     let large = noise(100_000, 2);
     let ids: Vec<OpId> = [large.clone(), b"1111".to_vec(), b"2222".to_vec(), b"3333".to_vec()]
         .into_iter()
         .map(|buf| io.send_all(stream, buf, keep(&ended)))
         .collect();
-    drive(&io, || unread(&peer) > 0);
+    peer.until_unread(&io, 1);
     assert!(io.cancel(ids[1]) && io.remove(ids[2]));
     turn(&io, 2);
     let done: Done<Vec<u8>> = ended.one();
     assert_eq!((kind(done.result), done.bytes), (Some(ErrorKind::Cancelled), 0));
-    let reader = read_all(peer);
-    io.run().unwrap();
+    let reader = peer.read_all();
+    reader.run(&io);
     io.close(stream);
     io.run().unwrap();
     assert!(ended.take().iter().all(|done| done.result == Ok(()) && done.bytes == done.buf.len()));
-    assert!(join(&io, reader) == [&large[..], b"3333"].concat());
+    assert!(reader.join(&io) == [&large[..], b"3333"].concat());
 }
 
 /// A large send that is stuck in the middle, and a send, a vectored send and a shutdown behind it.
 struct Stuck {
     io: Io,
     stream: TcpStream,
-    peer: std::net::TcpStream,
+    peer: Peer,
     large: Vec<u8>,
     first: OpId,
     /// The ends in the order in which they were called back: which, why, how many bytes.
@@ -179,7 +180,7 @@ struct Stuck {
 impl Stuck {
     fn new(subject: &Subject, first: impl FnOnce(op::Send<Vec<u8>>) -> op::Send<Vec<u8>>) -> Stuck {
         let io: Io = subject.io();
-        let (stream, peer) = narrow_pair(&io);
+        let (stream, peer) = subject.narrow_pair(&io);
         let (large, ends) = (noise(1 << 20, 3), Slot::new());
         let put = ends.clone();
         let first = io.submit(first(op::Send::new(stream, large.clone())), move |_, _, done| {
@@ -193,7 +194,7 @@ impl Stuck {
         });
         let put = ends.clone();
         io.shutdown(stream, Half::Write, move |_, _, shut| put.put((3, kind(shut), 0)));
-        drive(&io, || unread(&peer) > 0);
+        peer.until_unread(&io, 1);
         Stuck { io, stream, peer, large, first, ends }
     }
 
@@ -207,11 +208,11 @@ impl Stuck {
         assert!((1..self.large.len()).contains(&bytes));
         assert_eq!(ends, [(0, why, bytes), (1, cancelled, 0), (2, cancelled, 0), (3, cancelled, 0)]);
         self.io.send_all(self.stream, "and on", |_, _, done| assert_eq!(done.result, Ok(())));
-        let reader = read_all(self.peer);
-        self.io.run().unwrap();
+        let reader = self.peer.read_all();
+        reader.run(&self.io);
         self.io.close(self.stream);
         self.io.run().unwrap();
-        assert!(join(&self.io, reader) == [&self.large[..bytes], b"and on"].concat());
+        assert!(reader.join(&self.io) == [&self.large[..bytes], b"and on"].concat());
     }
 }
 
@@ -247,13 +248,13 @@ fn close_cuts_a_send(subject: &Subject) {
     for (at, why, moved) in ends {
         assert_eq!((why, moved), (Some(ErrorKind::Cancelled), if at == 0 { bytes } else { 0 }));
     }
-    assert!(join(&stuck.io, read_all(stuck.peer)) == stuck.large[..bytes]);
+    assert!(stuck.peer.read_all().join(&stuck.io) == stuck.large[..bytes]);
 }
 
 /// Guarantee 7: "one that moved none leaves them be".
 fn send_that_moved_nothing(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, peer) = narrow_pair(&io);
+    let (stream, peer) = subject.narrow_pair(&io);
     let mut expected = Vec::new();
     // Until the kernel takes nothing more, a cancelled send has moved some.
     for seed in 0.. {
@@ -261,26 +262,26 @@ fn send_that_moved_nothing(subject: &Subject) {
         let (first, second) = (Slot::new(), Slot::new());
         let id = io.send_all(stream, large.clone(), keep(&first));
         io.send_all(stream, "behind", keep(&second));
-        turn(&io, 2);
+        subject.hand_over(&io);
         assert!(io.cancel(id));
         drive(&io, || first.len() > 0);
         let done: Done<Vec<u8>> = first.one();
         assert_eq!(kind(done.result), Some(ErrorKind::Cancelled));
         expected.extend_from_slice(done.data());
-        turn(&io, 2);
+        subject.hand_over(&io);
         if done.bytes > 0 {
             assert_eq!(kind(second.one().result), Some(ErrorKind::Cancelled));
             continue;
         }
         assert_eq!(second.len(), 0, "it goes on waiting");
         expected.extend_from_slice(b"behind");
-        let reader = read_all(peer);
-        drive(&io, || second.len() > 0);
+        let reader = peer.read_all();
+        reader.drive(&io, || second.len() > 0);
         let done: Done<&str> = second.one();
         assert_eq!((done.result, done.bytes), (Ok(()), 6));
         io.close(stream);
         io.run().unwrap();
-        assert!(join(&io, reader) == expected);
+        assert!(reader.join(&io) == expected);
         return;
     }
 }
@@ -288,31 +289,31 @@ fn send_that_moved_nothing(subject: &Subject) {
 /// Guarantee 6: "shutdown(stream, Half::Write) queues behind them"; all that was sent arrives before the end.
 fn shutdown_write_queues(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, peer) = narrow_pair(&io);
+    let (stream, peer) = subject.narrow_pair(&io);
     let large = noise(300_000, 4);
     let order = Slot::new();
     let put = order.clone();
     io.send_all(stream, large.clone(), move |_, _, done| put.put(("send", kind(done.result))));
     let put = order.clone();
     io.shutdown(stream, Half::Write, move |_, _, shut| put.put(("shutdown", kind(shut))));
-    drive(&io, || unread(&peer) > 0);
+    peer.until_unread(&io, 1);
     assert_eq!(order.len(), 0);
     assert!(read_all_of(&io, peer) == large);
     io.run().unwrap();
     assert_eq!(order.take(), [("send", None), ("shutdown", None)]);
-    assert!(io.raw(stream).is_ok(), "the handle stays open");
+    assert!(io.local_address(stream).is_ok(), "the handle stays open");
 }
 
 /// Runs the loop until the peer has read to the end.
-fn read_all_of(io: &Io, peer: std::net::TcpStream) -> Vec<u8> {
-    join(io, read_all(peer))
+fn read_all_of(io: &Io, peer: Peer) -> Vec<u8> {
+    peer.read_all().join(io)
 }
 
 /// Documented: shutting down the receiving half happens at once: "a waiting receive and all later ones find the end
 /// of the stream", and sending goes on.
 fn shutdown_read_at_once(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     let (received, shut, sent) = (Slot::new(), Slot::new(), Slot::new());
     for _ in 0..3 {
         io.recv(stream, vec![1; 4], keep(&received));
@@ -342,13 +343,13 @@ fn shutdown_read_at_once(subject: &Subject) {
 /// Documented: `Half::Both` takes its turn behind the sends, and then ends both.
 fn shutdown_both(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, peer) = narrow_pair(&io);
+    let (stream, peer) = subject.narrow_pair(&io);
     let large = noise(100_000, 5);
     let (received, shut) = (Slot::new(), Slot::new());
     io.recv(stream, vec![1; 4], keep(&received));
     io.send_all(stream, large.clone(), |_, _, done| assert_eq!(done.result, Ok(())));
     io.shutdown(stream, Half::Both, keep(&shut));
-    drive(&io, || unread(&peer) > 0);
+    peer.until_unread(&io, 1);
     assert_eq!((received.len(), shut.len()), (0, 0));
     assert!(read_all_of(&io, peer) == large);
     io.run().unwrap();
@@ -359,7 +360,7 @@ fn shutdown_both(subject: &Subject) {
 /// Guarantee 7: "opposite directions have no order".
 fn directions_are_independent(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, mut peer) = narrow_pair(&io);
+    let (stream, mut peer) = subject.narrow_pair(&io);
     let (received, sent) = (Slot::new(), Slot::new());
     // A receive that waits holds no send up.
     io.recv_exact(stream, vec![0; 4], 4, keep(&received));
@@ -374,7 +375,7 @@ fn directions_are_independent(subject: &Subject) {
     // A send that is stuck holds no receive up.
     let large = noise(1 << 20, 6);
     let stuck = io.send_all(stream, large, keep(&sent));
-    drive(&io, || unread(&peer) > 0);
+    peer.until_unread(&io, 1);
     for _ in 0..10 {
         io.recv_exact(stream, vec![0; 4], 4, keep(&received));
         peer.write_all(b"into").unwrap();

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use nbio::{Buffers, Done, ErrorKind, OpId, Operation, TcpStream, op};
 
-use crate::support::{Case, Slot, Subject, long, pair};
-use crate::wire::{Io, join, kind, narrow_pair, noise};
+use crate::peer::Peer;
+use crate::support::{Case, Slot, Subject, long};
+use crate::wire::{Io, kind, noise};
+use crate::work::Work;
 
 pub const CASES: &[Case] = &[
     Case { name: "receives_racing_cancels_and_deadlines_lose_nothing", run: receives_lose_nothing },
@@ -22,16 +24,22 @@ fn seeds() -> std::ops::Range<u64> {
 fn receives_lose_nothing(subject: &Subject) {
     for seed in seeds() {
         let io: Io = subject.io();
-        let (stream, peer) = pair(&io);
+        let (stream, peer) = subject.pair(&io);
         let (sent, mut course) = (noise(20_000, seed), Course::new(seed));
-        let writer = write_at_random(peer, sent.clone(), seed);
+        let (theirs, bytes) = (sent.clone(), sent.clone());
+        let writer = peer.in_a_thread(
+            move |socket| write_at_random(socket, &theirs, seed).map(|()| Vec::new()),
+            |peer| peer.exchange(bytes, true),
+        );
         let got = Slot::new();
         while !course.receiving_is_over {
             course.receive(&io, stream, &got);
-            course.disturb(&io);
+            course.disturb(&io, &writer);
         }
+        writer.run(&io);
+        io.close(stream);
         io.run().unwrap();
-        writer.join().unwrap();
+        assert_eq!(writer.finish(), b"");
         assert!(got.take().concat() == sent, "seed {seed}");
     }
 }
@@ -39,24 +47,24 @@ fn receives_lose_nothing(subject: &Subject) {
 fn sends_tell_the_truth(subject: &Subject) {
     for seed in seeds() {
         let io: Io = subject.io();
-        let (stream, peer) = narrow_pair(&io);
+        let (stream, peer) = subject.narrow_pair(&io);
         let mut course = Course::new(seed);
-        let reader = read_at_random(peer, seed);
+        let reader = peer.in_a_thread(move |mut socket| read_at_random(&mut socket, seed), Peer::read_all);
         let sent = Slot::new();
         for _ in 0..course.rng.usize(10..60) {
             course.send(&io, stream, &sent);
-            course.disturb(&io);
+            course.disturb(&io, &reader);
         }
-        io.run().unwrap();
+        reader.run(&io);
         io.close(stream);
         io.run().unwrap();
-        assert!(join(&io, reader) == sent.take().concat(), "seed {seed}");
+        assert!(reader.join(&io) == sent.take().concat(), "seed {seed}");
     }
 }
 
 fn both_directions_at_once(subject: &Subject) {
     for seed in seeds() {
-        both_directions(subject, seed, join);
+        both_directions(subject, seed, |io, peer| peer.join(io));
     }
 }
 
@@ -70,30 +78,26 @@ fn both_directions_at_once(subject: &Subject) {
 #[expect(dead_code, reason = "a known defect; see above")]
 fn closed_when_run_returns(subject: &Subject) {
     for seed in seeds() {
-        both_directions(subject, seed, |_, reader| reader.join().unwrap());
+        both_directions(subject, seed, |_, peer| peer.finish());
     }
 }
 
-type Reader = std::thread::JoinHandle<Vec<u8>>;
-
-fn both_directions(subject: &Subject, seed: u64, await_reader: impl Fn(&Io, Reader) -> Vec<u8>) {
+fn both_directions(subject: &Subject, seed: u64, await_peer: impl Fn(&Io, Work) -> Vec<u8>) {
     let io: Io = subject.io();
-    let (stream, peer) = narrow_pair(&io);
+    let (stream, peer) = subject.narrow_pair(&io);
     let (theirs, mut course) = (noise(10_000, seed), Course::new(seed));
-    let reader = read_at_random(peer.try_clone().unwrap(), seed);
-    let writer = write_at_random(peer, theirs.clone(), seed);
+    let peer = both_at_random(peer, theirs.clone(), seed);
     let (got, sent) = (Slot::new(), Slot::new());
     while !course.receiving_is_over {
         course.receive(&io, stream, &got);
         course.send(&io, stream, &sent);
-        course.disturb(&io);
+        course.disturb(&io, &peer);
     }
-    io.run().unwrap();
+    peer.run(&io);
     io.close(stream);
     io.run().unwrap();
-    writer.join().unwrap();
     assert!(got.take().concat() == theirs, "seed {seed}: received");
-    assert!(await_reader(&io, reader) == sent.take().concat(), "seed {seed}: sent");
+    assert!(await_peer(&io, peer) == sent.take().concat(), "seed {seed}: sent");
 }
 
 /// One course of events, decided by its seed (and by the threads' timing).
@@ -175,7 +179,7 @@ impl Course {
     }
 
     /// Cancels some, and lets the loop turn a few times.
-    fn disturb(&mut self, io: &Io) {
+    fn disturb(&mut self, io: &Io, peer: &Work) {
         for _ in 0..self.rng.u32(..4) {
             if self.rng.bool() && !self.going.is_empty() {
                 let at = self.rng.usize(..self.going.len());
@@ -183,12 +187,14 @@ impl Course {
             }
             let limit = if self.rng.bool() { Duration::ZERO } else { Duration::from_micros(200) };
             io.tick(Some(limit)).unwrap();
+            peer.is_finished();
         }
         self.going.retain(|_| self.rng.u32(..8) > 0);
         self.receiving_is_over = self.ends.len() > 0;
         // No more than the loop can work off.
         while io.in_flight() > 30 && !self.receiving_is_over {
             io.tick(Some(Duration::from_millis(1))).unwrap();
+            peer.is_finished();
             self.receiving_is_over = self.ends.len() > 0;
         }
     }
@@ -232,34 +238,44 @@ fn note_end(bytes: usize, result: Result<(), nbio::Error>, ends: &Slot<()>) {
     }
 }
 
-/// Writes in pieces, at moments that have nothing to do with the loop's, and then ends.
-fn write_at_random(peer: std::net::TcpStream, bytes: Vec<u8>, seed: u64) -> std::thread::JoinHandle<()> {
-    std::thread::spawn(move || {
-        let mut rng = fastrand::Rng::with_seed(!seed);
-        let mut left = &bytes[..];
-        while !left.is_empty() {
-            let (piece, rest) = left.split_at(rng.usize(1..=left.len().min(900)));
-            (&peer).write_all(piece).unwrap();
-            left = rest;
-            pause(&mut rng);
-        }
-        peer.shutdown(std::net::Shutdown::Write).unwrap();
-    })
+/// Writes in pieces, at moments that have nothing to do with the loop's, and then ends; and reads in pieces to the end.
+/// On a second loop it is that loop's moments.
+fn both_at_random(peer: Peer, bytes: Vec<u8>, seed: u64) -> Work {
+    let theirs = bytes.clone();
+    peer.in_a_thread(
+        move |mut socket| {
+            let to = socket.try_clone()?;
+            let writer = std::thread::spawn(move || write_at_random(to, &theirs, seed));
+            let read = read_at_random(&mut socket, seed);
+            writer.join().expect("it doesn't panic")?;
+            read
+        },
+        |peer| peer.exchange(bytes, true),
+    )
 }
 
-/// Reads in pieces to the end.
-fn read_at_random(mut peer: std::net::TcpStream, seed: u64) -> std::thread::JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut rng = fastrand::Rng::with_seed(seed.rotate_left(32) + 1);
-        let (mut all, mut piece) = (Vec::new(), vec![0; 8000]);
-        loop {
-            match peer.read(&mut piece[..rng.usize(1..8000)]).unwrap() {
-                0 => return all,
-                bytes => all.extend_from_slice(&piece[..bytes]),
-            }
-            pause(&mut rng);
+fn write_at_random(mut to: std::net::TcpStream, bytes: &[u8], seed: u64) -> std::io::Result<()> {
+    let mut rng = fastrand::Rng::with_seed(!seed);
+    let mut left = bytes;
+    while !left.is_empty() {
+        let (piece, rest) = left.split_at(rng.usize(1..=left.len().min(900)));
+        to.write_all(piece)?;
+        left = rest;
+        pause(&mut rng);
+    }
+    to.shutdown(std::net::Shutdown::Write)
+}
+
+fn read_at_random(from: &mut std::net::TcpStream, seed: u64) -> std::io::Result<Vec<u8>> {
+    let mut rng = fastrand::Rng::with_seed(seed.rotate_left(32) + 1);
+    let (mut all, mut piece) = (Vec::new(), vec![0; 8000]);
+    loop {
+        match from.read(&mut piece[..rng.usize(1..8000)])? {
+            0 => return Ok(all),
+            bytes => all.extend_from_slice(&piece[..bytes]),
         }
-    })
+        pause(&mut rng);
+    }
 }
 
 /// A moment of the peer's own: what it does is not in step with the loop.

@@ -1,14 +1,17 @@
 //! What the cases share.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
-use nbio::{Backend, Builder, EventLoop, TcpListener, TcpStream};
+use nbio::{Backend, Builder, EventLoop, Instant, Simulation, TcpListener};
+
+use crate::connections::PeerListener;
+use crate::peer::Peer;
 
 pub use crate::programs::address::own_address;
 
@@ -20,30 +23,139 @@ pub struct Case {
 
 /// A backend in one of its set-ups.
 #[derive(Copy, Clone, Debug)]
-pub struct Subject {
+pub struct Setup {
     pub name: &'static str,
     backend: Backend,
     ring_size: u32,
+    /// What the loops of a case connect to.
+    peers: Peers,
+}
+
+/// Where the other sides of connections are.
+#[derive(Copy, Clone, Debug, PartialEq)]
+enum Peers {
+    /// Sockets of std.
+    Sockets,
+    /// Streams on a second loop.
+    Loop,
+    /// The same, in a network that exists in memory only.
+    Simulated,
+}
+
+impl Setup {
+    pub fn all() -> Vec<Setup> {
+        let io_uring =
+            Setup { name: "io_uring", backend: Backend::IoUring, ring_size: 1024, peers: Peers::Sockets };
+        let mut all = vec![
+            io_uring,
+            // The oldest kernel's features only.
+            Setup { name: "io_uring-plain", backend: Backend::IoUringPlain, ..io_uring },
+            // One submission at a time and a completion queue of two: both are always full.
+            Setup { name: "io_uring-ring-of-1", ring_size: 1, ..io_uring },
+            // A network and a clock of its own, and a course of events that its seed decides.
+            Setup { name: "sim", peers: Peers::Simulated, ..io_uring },
+        ];
+        // The real network with the simulation's kind of peers: is it the peers, or is it the simulation?
+        if std::env::var_os("NBIO_PEERS").is_some_and(|value| value == "loop") {
+            all = vec![Setup { name: LOOP_PEERS, peers: Peers::Loop, ..io_uring }];
+        }
+        all
+    }
+}
+
+/// The set-up of `NBIO_PEERS=loop`.
+pub const LOOP_PEERS: &str = "loop-peers";
+
+/// The address of a listener whose queue is full, and what keeps it so.
+pub type FullListener = (SocketAddr, (PeerListener, Vec<Peer>));
+
+/// What one run of a case has: its backend, and the world that its loops share. A clone shares it too.
+#[derive(Clone)]
+pub struct Subject {
+    pub name: &'static str,
+    setup: Setup,
+    simulation: Option<Simulation>,
+    /// The loop of the peers.
+    far: Rc<OnceCell<Rc<EventLoop>>>,
+    /// See `full_address`.
+    full: Rc<OnceCell<FullListener>>,
 }
 
 impl Subject {
-    pub fn all() -> Vec<Subject> {
-        vec![
-            Subject { name: "io_uring", backend: Backend::IoUring, ring_size: 1024 },
-            // The oldest kernel's features only.
-            Subject { name: "io_uring-plain", backend: Backend::IoUringPlain, ring_size: 1024 },
-            // One submission at a time and a completion queue of two: both are always full.
-            Subject { name: "io_uring-ring-of-1", backend: Backend::IoUring, ring_size: 1 },
-        ]
+    /// For a case of this name: the seed of a simulation comes from it, or is `NBIO_SEED`.
+    pub fn new(setup: Setup, case: &str) -> Subject {
+        let simulation = (setup.peers == Peers::Simulated).then(|| Simulation::new(seed(case)));
+        Subject { name: setup.name, setup, simulation, far: Rc::default(), full: Rc::default() }
     }
 
     pub fn builder(&self) -> Builder {
-        Builder::new().backend(self.backend).ring_size(self.ring_size)
+        let builder = Builder::new().backend(self.setup.backend).ring_size(self.setup.ring_size);
+        match &self.simulation {
+            Some(simulation) => builder.simulation(simulation),
+            None => builder,
+        }
     }
 
     pub fn io<S>(&self) -> EventLoop<S> {
         self.builder().build().expect("the backend under test works here")
     }
+
+    /// Whether the network is one in memory: there are no descriptors then, and no numbers of the system's errors.
+    pub fn simulated(&self) -> bool {
+        self.simulation.is_some()
+    }
+
+    /// Lets the system begin with what was submitted: one turn that doesn't wait, and several in a simulation, where
+    /// everything takes its time, though less than this.
+    pub fn hand_over(&self, io: &EventLoop) {
+        self.hand_over_with(io, &mut ());
+    }
+
+    pub fn hand_over_with<S>(&self, io: &EventLoop<S>, state: &mut S) {
+        io.tick_with(state, Some(Duration::ZERO)).unwrap();
+        let end = io.now() + Duration::from_millis(2);
+        while self.simulated() && io.now() < end {
+            io.tick_with(state, Some(Duration::from_millis(1))).unwrap();
+        }
+    }
+
+    /// Lets time pass as a callback does that takes long: the loop stands still.
+    pub fn pass_until<S>(&self, io: &EventLoop<S>, at: Instant) {
+        while io.now() < at {
+            if let Some(far) = self.simulated().then(|| self.far()).flatten() {
+                far.tick(Some(at - io.now())).unwrap();
+            }
+        }
+    }
+
+    /// The loop of the peers, if they are streams of one.
+    pub fn far(&self) -> Option<Rc<EventLoop>> {
+        let far = || Rc::new(self.io());
+        (self.setup.peers != Peers::Sockets).then(|| self.far.get_or_init(far).clone())
+    }
+
+    /// An address to which connecting neither succeeds nor fails, as long as the case runs: its listener's queue is
+    /// full. Filling one takes its time, so it is made once.
+    pub fn full_address(&self) -> SocketAddr {
+        static FULL: OnceLock<(SocketAddr, (std::net::TcpListener, Vec<std::net::TcpStream>))> =
+            OnceLock::new();
+        if self.far().is_some() {
+            return self.full.get_or_init(|| self.full_listener()).0;
+        }
+        let full = FULL.get_or_init(|| {
+            let (address, (listener, waiting)) = self.full_listener();
+            (address, (listener.into_socket(), waiting.into_iter().map(Peer::into_socket).collect()))
+        });
+        full.0
+    }
+}
+
+/// A number for a case's name, always the same.
+fn seed(case: &str) -> u64 {
+    let asked = std::env::var("NBIO_SEED").ok().and_then(|seed| seed.parse().ok());
+    // FNV-1a.
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    asked.unwrap_or_else(|| case.bytes().fold(0xcbf2_9ce4_8422_2325, mix))
 }
 
 /// `NBIO_LONG=1`: the long form of a test.
@@ -103,14 +215,6 @@ fn message(panic: &(dyn Any + Send)) -> String {
 pub fn listen<S>(io: &EventLoop<S>) -> (TcpListener, SocketAddr) {
     let listener = io.listen_tcp(own_address()).unwrap();
     (listener, io.local_address(listener).unwrap())
-}
-
-/// A stream of the loop whose peer is a blocking socket of std.
-pub fn pair<S>(io: &EventLoop<S>) -> (TcpStream, std::net::TcpStream) {
-    let listener = std::net::TcpListener::bind(own_address()).unwrap();
-    let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (socket, _) = listener.accept().unwrap();
-    (io.adopt(socket).unwrap(), peer)
 }
 
 /// Something a callback leaves for the test to look at.

@@ -8,7 +8,7 @@ use nbio::{ErrorKind, EventLoop, TcpStream};
 
 use crate::hanging::{HOUR, Hanging, TOO_MUCH, Tracked, narrow_pair};
 use crate::panics::{OnDrop, boom, booms};
-use crate::support::{Case, Drops, Slot, Subject, listen, long, pair};
+use crate::support::{Case, Drops, Slot, Subject, listen, long};
 
 pub const CASES: &[Case] = &[
     Case { name: "drop_with_every_kind_in_flight", run: drop_with_every_kind_in_flight },
@@ -44,7 +44,7 @@ fn drop_with_every_kind_in_flight(subject: &Subject) {
     // Right after the submit, started, and half cancelled.
     for stage in 0..4 {
         let io = subject.io();
-        let hanging = Hanging::submit(&io);
+        let hanging = Hanging::submit(subject, &io);
         (0..stage.min(2)).for_each(|_| io.tick(Some(Duration::ZERO)).unwrap());
         if stage == 3 {
             for (kind, id) in hanging.ids.iter().step_by(2) {
@@ -65,9 +65,9 @@ fn drop_with_thousands_in_flight(subject: &Subject) {
         let io: EventLoop = subject.io();
         let (callbacks, buffers) = (Drops::new(), Drops::new());
         let (listener, _) = listen(&io);
-        let (stream, _peer) = narrow_pair(&io);
+        let (stream, _peer) = narrow_pair(subject, &io);
+        let streams: Vec<_> = (0..50).map(|_| subject.pair(&io)).collect();
         io.send_all(stream, Tracked::new(TOO_MUCH, &buffers), |_, _, _| ());
-        let streams: Vec<_> = (0..50).map(|_| pair(&io)).collect();
         for nth in 0..many {
             let [one, two, three, four] = [0; 4].map(|_| callbacks.counted());
             io.accept(listener, move |_, _, _| drop(one));
@@ -89,13 +89,13 @@ fn drop_after_ends_before_their_callbacks(subject: &Subject) {
     let io: EventLoop = subject.io();
     let drops = Drops::new();
     let (listener, address) = listen(&io);
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     peer.write_all(b"x").unwrap();
     let [one, two, three, four, five] = [0; 5].map(|_| drops.counted());
     io.accept(listener, move |_, _, _| drop(one));
     io.recv(stream, Tracked::new(4, &drops), move |_, _, _| drop(two));
     io.connect(address, move |_, _, _| drop(three));
-    let mut client = std::net::TcpStream::connect(address).unwrap();
+    let mut client = subject.connect(address).unwrap();
     io.tick(Some(Duration::from_millis(1))).unwrap();
     io.next_tick(move |_, _, _| drop(four));
     io.close_then(stream, move |_, _, _| drop(five));
@@ -107,7 +107,7 @@ fn drop_after_ends_before_their_callbacks(subject: &Subject) {
 
 fn drop_in_a_callback_of_another_loop(subject: &Subject) {
     let (outer, inner): (EventLoop, EventLoop) = (subject.io(), subject.io());
-    let hanging = Rc::new(Hanging::start(&inner));
+    let hanging = Rc::new(Hanging::start(subject, &inner));
     let known = hanging.clone();
     outer.next_tick(move |_, _, _| {
         drop_quickly(inner);
@@ -117,7 +117,7 @@ fn drop_in_a_callback_of_another_loop(subject: &Subject) {
     hanging.assert_all_dropped();
     // And by the tear-down of another loop, in whose callback it is captured.
     let inner: EventLoop = subject.io();
-    let hanging = Hanging::start(&inner);
+    let hanging = Hanging::start(subject, &inner);
     outer.timer(HOUR, move |_, _, _| drop(inner));
     drop_quickly(outer);
     hanging.assert_all_dropped();
@@ -127,7 +127,7 @@ fn drop_during_a_panic(subject: &Subject) {
     let kept = Slot::new();
     let panicked = booms(|| {
         let io = subject.io();
-        kept.put(Hanging::start(&io));
+        kept.put(Hanging::start(subject, &io));
         io.next_tick(|_, _, _| boom());
         io.run().unwrap();
     });
@@ -151,9 +151,9 @@ fn drop_during_a_panic(subject: &Subject) {
 fn drop_with_drops_that_panic(subject: &Subject) {
     for started in [false, true] {
         let io: EventLoop = subject.io();
-        let hanging = Hanging::submit(&io);
+        let (stream, _peer) = subject.pair(&io);
+        let hanging = Hanging::submit(subject, &io);
         let drops = Drops::new();
-        let (stream, _peer) = pair(&io);
         for _ in 0..10 {
             let (counted, bomb) = (drops.counted(), OnDrop::new(|| boom()));
             io.timer(HOUR, move |_, _, _| drop((counted, bomb)));
@@ -172,11 +172,11 @@ fn drop_with_drops_that_panic(subject: &Subject) {
 fn drop_closes_what_is_open(subject: &Subject) {
     let io: EventLoop = subject.io();
     // This one waits to be accepted: it is reset when the listener is closed.
-    let mut waiting = std::net::TcpStream::connect(listen(&io).1).unwrap();
-    let (_idle, mut idle_peer) = pair(&io);
-    let (busy, mut busy_peer) = pair(&io);
+    let mut waiting = subject.connect(listen(&io).1).unwrap();
+    let (_idle, mut idle_peer) = subject.pair(&io);
+    let (busy, mut busy_peer) = subject.pair(&io);
+    let (closing, mut closing_peer) = subject.pair(&io);
     io.recv(busy, [0; 4], |_, _, _| ());
-    let (closing, mut closing_peer) = pair(&io);
     io.recv(closing, [0; 4], |_, _, _| ());
     io.tick(Some(Duration::ZERO)).unwrap();
     io.close(closing);
@@ -189,7 +189,7 @@ fn drop_closes_what_is_open(subject: &Subject) {
 
 fn forgotten_loops_and_handles_harm_nobody(subject: &Subject) {
     let forgotten: EventLoop = subject.io();
-    let (stream, _peer) = pair(&forgotten);
+    let (stream, _peer) = subject.pair(&forgotten);
     let drops = Drops::new();
     let counted = drops.counted();
     forgotten.recv(stream, Tracked::new(100, &drops), move |_, _, _| drop(counted));
@@ -210,7 +210,7 @@ fn handles_of_a_dropped_loop_are_nobodys(subject: &Subject) {
     let (mut streams, mut ids, mut peers): (Vec<TcpStream>, Vec<_>, Vec<_>) = (vec![], vec![], vec![]);
     for _ in 0..20 {
         let io: EventLoop = subject.io();
-        let (stream, peer) = pair(&io);
+        let (stream, peer) = subject.pair(&io);
         let id = io.recv(stream, [0; 4], |_, _, _| panic!("nothing comes"));
         for old in &ids {
             assert!(!io.cancel(*old) && !io.remove(*old));

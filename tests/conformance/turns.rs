@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use nbio::{Error, ErrorKind, Event, EventLoop, Half, OpId, Operation, TcpStream, op};
 
-use crate::hanging::{HOUR, Hanging, TOO_MUCH, both_ends, narrow_pair};
-use crate::support::{Case, Slot, Subject, pair};
+use crate::hanging::{HOUR, Hanging, TOO_MUCH, narrow_pair};
+use crate::support::{Case, Slot, Subject, own_address};
 
 pub const CASES: &[Case] = &[
     Case { name: "no_callback_runs_inside_submit", run: no_callback_runs_inside_submit },
@@ -40,8 +40,10 @@ impl Ledger {
 fn no_callback_runs_inside_submit(subject: &Subject) {
     let (io, other): (EventLoop, EventLoop) = (subject.io(), subject.io());
     let mut ledger = Ledger { expected: Vec::new(), ended: Slot::new() };
-    let (foreign, _foreign_peer) = pair(&other);
-    let (stale, _stale_peer) = pair(&io);
+    let (foreign, _foreign_peer) = subject.pair(&other);
+    let (stale, _stale_peer) = subject.pair(&io);
+    let (stream, _peer) = subject.pair(&io);
+    let (shut, _shut_peer) = subject.pair(&io);
     let listener = io.listen_tcp(([127, 0, 0, 1], 0)).unwrap();
     io.close(stale);
     io.close(listener);
@@ -50,8 +52,6 @@ fn no_callback_runs_inside_submit(subject: &Subject) {
     }
     let end = ledger.expect(ErrorKind::StaleHandle);
     io.accept(listener, move |_, _, accepted| end(accepted.map(drop)));
-    let (stream, _peer) = pair(&io);
-    let (shut, _shut_peer) = pair(&io);
     submit_what_ends_at_once(&io, stream, shut, &mut ledger);
     // More than any ring of the subjects holds.
     for _ in 0..3_000 {
@@ -116,8 +116,7 @@ fn submit_what_ends_at_once(io: &EventLoop, stream: TcpStream, shut: TcpStream, 
 
 /// Something open that costs one descriptor.
 fn something_open(io: &EventLoop) -> nbio::TcpListener {
-    thread_local!(static OPEN: std::net::TcpListener = std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    io.adopt(OPEN.with(|open| open.try_clone().unwrap())).unwrap()
+    io.listen_tcp(own_address()).unwrap()
 }
 
 /// Which callback ran in which tick.
@@ -165,8 +164,8 @@ const LATE: &str = "past deadline while queued";
 /// Guarantees 1 and 9: each kind of immediate end, submitted in a callback, runs in the very next tick.
 fn a_tick_never_runs_what_it_submits(subject: &Subject) {
     let io: EventLoop = subject.io();
-    let (stream, _peer) = pair(&io);
-    let (stale, _stale_peer) = pair(&io);
+    let (stream, _peer) = subject.pair(&io);
+    let (stale, _stale_peer) = subject.pair(&io);
     io.close(stale);
     io.recv(stream, [0; 4], |_, _, _| ());
     // From a completion's callback and from a timer's.
@@ -233,10 +232,10 @@ fn timer_budget_of_one(subject: &Subject) {
 
 fn budgets_of_one_still_do_everything(subject: &Subject) {
     let io: EventLoop = subject.builder().completion_budget(1).timer_budget(1).build().unwrap();
-    let hanging = Hanging::submit_until(&io, Some(io.now() + Duration::from_millis(5)));
+    let pairs: Vec<_> = (0..20_u8).map(|_| subject.both_ends(&io)).collect();
+    let hanging = Hanging::submit_until(subject, &io, |now| now + Duration::from_millis(5));
     let got = Slot::new();
-    for nth in 0..20_u8 {
-        let (near, far) = both_ends(&io);
+    for (nth, (near, far)) in (0..20_u8).zip(pairs) {
         io.send_all(near, [nth; 10_000], move |_, io, _| io.close(near));
         let seen = got.clone();
         io.recv_exact(far, vec![0; 10_000], 10_000, move |_, _, done| {
@@ -265,19 +264,19 @@ fn nobody_starves(subject: &Subject) {
     fn zero(_: &mut (), io: &EventLoop, _: Result<(), nbio::Error>) {
         io.timer(Duration::ZERO, zero);
     }
+    let (stream, mut peer) = subject.pair(&io);
+    let (stuck, _stuck_peer) = narrow_pair(subject, &io);
     for _ in 0..10 {
         io.next_tick(next);
         io.timer(Duration::ZERO, zero);
     }
     io.interval(Duration::ZERO, |_, _, _: Event<u64>| ());
-    let (stream, mut peer) = pair(&io);
     peer.write_all(b"x").unwrap();
     let done = Slot::new();
     let seen = done.clone();
     io.recv(stream, [0; 4], move |_, _, _| seen.put("recv"));
     let seen = done.clone();
     io.timer(Duration::from_millis(5), move |_, _, _| seen.put("timer"));
-    let (stuck, _stuck_peer) = narrow_pair(&io);
     let seen = done.clone();
     let send = op::Send::new(stuck, vec![0; TOO_MUCH]).all().timeout(Duration::from_millis(5));
     io.submit(send, move |_, _, _| seen.put("deadline"));
