@@ -14,7 +14,7 @@ use crate::handle::sealed::Handle as _;
 use crate::op::{self, Accepted, Done, Event, Half};
 use crate::{
     Builder, Detached, Error, Instant, IoBuf, IoBufMut, ListenOptions, ManyOperation, OpId, Operation,
-    Refused, Remote, Report, TcpListener, TcpOptions, TcpStream,
+    Refused, Rejected, Remote, Report, TcpListener, TcpOptions, TcpStream,
 };
 
 /// An event loop: submit operations, and their callbacks run in [`run`](EventLoop::run) or
@@ -652,29 +652,5 @@ impl<S> Drop for EventLoop<S> {
 impl<S> std::fmt::Debug for EventLoop<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EventLoop").field("in_flight", &self.in_flight()).finish_non_exhaustive()
-    }
-}
-
-/// A descriptor that [`adopt`](EventLoop::adopt) refused, and why. It converts into the [`Error`] (which closes the
-/// descriptor).
-#[derive(Debug)]
-pub struct Rejected {
-    /// Why.
-    pub error: Error,
-    /// The descriptor, still open.
-    pub descriptor: OwnedDescriptor,
-}
-
-impl std::fmt::Display for Rejected {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl std::error::Error for Rejected {}
-
-impl From<Rejected> for Error {
-    fn from(rejected: Rejected) -> Error {
-        rejected.error
     }
 }
