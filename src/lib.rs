@@ -57,9 +57,9 @@
 //!    behind it end `Cancelled` with 0 bytes. Accepts and opposite directions have no order.
 //! 8. **The same on every backend**: error kinds, end of stream, reset, half-close, totals of `all` and `exact`. Not the
 //!    sizes of chunks, nor timing.
-//! 9. **Fair and bounded.** A tick runs the completions that were there when it began, then the timers that were due then,
-//!    then submits and waits. What is submitted in a tick runs in a later one. Each stage has a budget; with leftovers
-//!    the tick doesn't wait.
+//! 9. **Fair and bounded.** A tick runs what other threads gave ([`Remote`]), then the completions that were there when it
+//!    began, then the timers that were due then, then submits and waits. What is submitted in a tick runs in a later
+//!    one. Each stage has a budget; with leftovers the tick doesn't wait. No wake-up by another thread is lost.
 //! 10. **Time** is monotonic. Timers are never early; a relative deadline counts from a fresh clock read when it is
 //!     submitted; equal deadlines fire in submission order; a deadline covers the whole operation, not each chunk.
 //! 11. **Safe.** No public function is `unsafe`. Leaks, panics, re-entrancy, swapped loops can't cause undefined behaviour.

@@ -9,8 +9,8 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use nbio::{
-    Backend, Builder, Done, ErrorKind, Event, EventLoop, ManyOperation, OpId, Operation, TcpListener,
-    TcpStream, op,
+    Backend, Builder, Done, ErrorKind, Event, EventLoop, ManyOperation, OpId, Operation, Remote, TcpListener,
+    TcpStream, WhenFull, op,
 };
 
 thread_local!(static ALLOCATIONS: Cell<u64> = const { Cell::new(0) });
@@ -317,4 +317,62 @@ fn accept_connect_and_close() {
         });
     }
     measure(|io| round(io, io.listen_tcp(([127, 0, 0, 1], 0)).unwrap()));
+}
+
+/// A closure that just fits an entry, and an operation with its callback: given by the loop's own thread.
+#[test]
+fn entries_of_the_own_thread() {
+    fn round(remote: Remote<Rounds>, ballast: [u64; 12]) {
+        let next = remote.clone();
+        // The remote is two words, the ballast twelve.
+        let run = remote.run(move |_, _| {
+            let again = next.clone();
+            assert!(ballast.iter().all(|&word| word == ballast[0]));
+            let timer = next.submit(op::NextTick::new(), move |rounds: &mut Rounds, io, _| {
+                if rounds.again(io) {
+                    round(again, [rounds.done; 12]);
+                }
+            });
+            timer.unwrap();
+        });
+        run.unwrap();
+    }
+    measure(|io| round(io.remote().unwrap(), [0; 12]));
+}
+
+/// Given by another thread, which waits for room and wakes the loop, and allocates nothing either.
+#[test]
+fn entries_of_another_thread() {
+    for backend in [Backend::IoUring, Backend::IoUringPlain] {
+        let io: EventLoop<Rounds> = Builder::new().backend(backend).remote_capacity(64).build().unwrap();
+        let mut rounds = Rounds::default();
+        // Warm is a queue that has been full, on both its sides.
+        for _ in 0..2 {
+            let remote = io.remote().unwrap();
+            while remote.run(|_, _| ()).is_ok() {}
+            io.tick_with(&mut rounds, None).unwrap();
+        }
+        let remote = io.remote().unwrap().when_full(WhenFull::Wait);
+        let giver = std::thread::spawn(move || {
+            let keep_alive = remote.keep_alive();
+            let give = || {
+                remote
+                    .run(|rounds, io| {
+                        rounds.again(io);
+                    })
+                    .unwrap()
+            };
+            (0..WARM_UP).for_each(|_| give());
+            let before = ALLOCATIONS.get();
+            (0..MEASURED).for_each(|_| give());
+            let allocations = ALLOCATIONS.get() - before;
+            drop(keep_alive);
+            allocations
+        });
+        while rounds.after.is_none() {
+            io.tick_with(&mut rounds, Some(Duration::from_millis(1))).unwrap();
+        }
+        let after = rounds.after.expect("all rounds were run");
+        assert_eq!((after - rounds.before, giver.join().unwrap()), (0, 0), "{backend:?}");
+    }
 }

@@ -183,7 +183,7 @@ fn no_descriptor_left_for_the_ring(subject: &Subject) {
 }
 
 /// How many descriptors this process has.
-fn descriptors() -> usize {
+pub fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 

@@ -21,6 +21,9 @@ mod panics;
 #[path = "../programs/mod.rs"]
 mod programs;
 mod random;
+mod remote;
+mod remote_ends;
+mod remote_many;
 mod skips;
 mod smoke;
 mod sockets_accept;
@@ -60,6 +63,9 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("moving", moving::CASES),
     ("panics", panics::CASES),
     ("random", random::CASES),
+    ("remote", remote::CASES),
+    ("remote_ends", remote_ends::CASES),
+    ("remote_many", remote_many::CASES),
     ("smoke", smoke::CASES),
     ("sockets_accept", sockets_accept::CASES),
     ("sockets_adopt", sockets_adopt::CASES),
