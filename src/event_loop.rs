@@ -14,7 +14,7 @@ use crate::handle::sealed::Handle as _;
 use crate::op::{self, Accepted, Done, Event, Half};
 use crate::{
     Builder, Detached, Error, Instant, IoBuf, IoBufMut, ListenOptions, ManyOperation, OpId, Operation,
-    Refused, Remote, Report, TcpListener, TcpOptions, TcpStream,
+    Refused, Rejected, Remote, Report, TcpListener, TcpOptions, TcpStream,
 };
 
 /// An event loop: submit operations, and their callbacks run in [`run`](EventLoop::run) or
@@ -28,7 +28,7 @@ use crate::{
 /// told to the callback.
 ///
 /// # Dropping
-/// Dropping the loop drops all callbacks unrun, closes what is open, and waits at most one second for the system to
+/// Dropping the loop drops all callbacks unrun, and what other threads gave it; closes what is open, and waits at most one second for the system to
 /// let go of buffers; what it still has then is leaked, never freed. A loop that is captured in one of its own
 /// callbacks (in an `Rc`, say) keeps itself alive: a leak. After fork(2) the child must not use the loop.
 ///
@@ -104,8 +104,8 @@ impl<S> EventLoop<S> {
 
 /// Running without shared state.
 impl EventLoop<()> {
-    /// Runs until no operation is left but [`background`](Operation::background) ones, or until
-    /// [`stop`](EventLoop::stop).
+    /// Runs until no operation is left but [`background`](Operation::background) ones, nothing that other threads gave
+    /// by a [`Remote`], and no [`KeepAlive`](crate::KeepAlive); or until [`stop`](EventLoop::stop).
     ///
     /// # Errors
     /// [`Reentrant`](crate::ErrorKind::Reentrant) inside a callback of this loop; what the system says when waiting
@@ -142,8 +142,9 @@ impl EventLoop<()> {
     /// One turn: runs the callbacks of what has ended and of the timers that are due, hands over what was submitted,
     /// and waits for at most `limit` until something ends, whose callback then runs in the *next* tick.
     ///
-    /// `None` waits as long as it takes, or not at all if nothing is in flight; zero doesn't wait. A tick never runs
-    /// the callbacks of what is submitted in it.
+    /// `None` waits as long as it takes, or not at all if nothing is in flight and no
+    /// [`KeepAlive`](crate::KeepAlive) exists; zero doesn't wait. A [`Remote`] ends the wait from another thread. A tick
+    /// never runs the callbacks of what is submitted in it.
     ///
     /// # Errors
     /// As [`run`](EventLoop::run).
@@ -160,7 +161,8 @@ impl EventLoop<()> {
     }
 
     /// Cancels every operation, runs the callbacks, and goes on until nothing is left or `limit` has passed. Says how
-    /// many operations are left. What callbacks submit meanwhile is cancelled too; handles stay open.
+    /// many operations are left. What callbacks submit meanwhile is cancelled too, and so is what entries of a [`Remote`]
+    /// submit, which are run; handles stay open.
     ///
     /// # Errors
     /// As [`run`](EventLoop::run).
@@ -652,29 +654,5 @@ impl<S> Drop for EventLoop<S> {
 impl<S> std::fmt::Debug for EventLoop<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EventLoop").field("in_flight", &self.in_flight()).finish_non_exhaustive()
-    }
-}
-
-/// A descriptor that [`adopt`](EventLoop::adopt) refused, and why. It converts into the [`Error`] (which closes the
-/// descriptor).
-#[derive(Debug)]
-pub struct Rejected {
-    /// Why.
-    pub error: Error,
-    /// The descriptor, still open.
-    pub descriptor: OwnedDescriptor,
-}
-
-impl std::fmt::Display for Rejected {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl std::error::Error for Rejected {}
-
-impl From<Rejected> for Error {
-    fn from(rejected: Rejected) -> Error {
-        rejected.error
     }
 }

@@ -43,7 +43,8 @@
 //! 3. **Cancelling and deadlines are requests, and lose nothing.** `Cancelled` or `TimedOut` (whichever was asked first)
 //!    with 10 bytes is normal. An operation that did what was asked ends `Ok`, even if it was cancelled or late. One
 //!    that lends memory to the system calls back when the system lets go of it, maybe after its deadline; one that
-//!    lends none (connect, close) calls back at once.
+//!    lends none (connect, close) calls back at once. A closure that runs on the thread pool can't be stopped, and calls
+//!    back when it is over.
 //! 4. **[`remove`](EventLoop::remove) is silent**: the callback is dropped unrun, the buffer lives until the system is
 //!    done with it, a connection that would have come of it is closed. If bytes had moved, the stream is
 //!    [`Broken`](ErrorKind::Broken) in that direction, rather than silently short of them.
@@ -56,9 +57,9 @@
 //!    behind it end `Cancelled` with 0 bytes. Accepts and opposite directions have no order.
 //! 8. **The same on every backend**: error kinds, end of stream, reset, half-close, totals of `all` and `exact`. Not the
 //!    sizes of chunks, nor timing.
-//! 9. **Fair and bounded.** A tick runs the completions that were there when it began, then the timers that were due then,
-//!    then submits and waits. What is submitted in a tick runs in a later one. Each stage has a budget; with leftovers
-//!    the tick doesn't wait.
+//! 9. **Fair and bounded.** A tick runs what other threads gave ([`Remote`]), then the completions that were there when it
+//!    began, then the timers that were due then, then submits and waits. What is submitted in a tick runs in a later
+//!    one. Each stage has a budget; with leftovers the tick doesn't wait. No wake-up by another thread is lost.
 //! 10. **Time** is monotonic. Timers are never early; a relative deadline counts from a fresh clock read when it is
 //!     submitted; equal deadlines fire in submission order; a deadline covers the whole operation, not each chunk.
 //! 11. **Safe.** No public function is `unsafe`. Leaks, panics, re-entrancy, swapped loops can't cause undefined behaviour.
@@ -88,9 +89,9 @@ pub use backend::{OwnedDescriptor, RawDescriptor};
 pub use buf::{Buffers, IoBuf, IoBufMut, Lent, Slice};
 pub use builder::{Backend, Builder};
 pub use error::{Error, ErrorKind};
-pub use event_loop::{EventLoop, Rejected};
+pub use event_loop::EventLoop;
 pub use handle::{Handle, OpId, TcpListener, TcpStream};
-pub use moving::Detached;
+pub use moving::{Detached, Rejected};
 pub use op::{Accepted, Done, Event, Half, ManyOperation, Operation};
 pub use options::{Keepalive, Linger, ListenOptions, TcpOptions};
 pub use remote::{KeepAlive, Refused, Remote, WhenFull};

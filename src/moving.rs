@@ -1,9 +1,10 @@
-//! Handles on their way from one loop to another.
+//! What goes in and out of loops: descriptors, and handles on their way from one loop to another.
 
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::backend::Loose;
+use crate::Error;
+use crate::backend::{Loose, OwnedDescriptor};
 use crate::engine::handles::Known;
 
 /// An open thing that is of no loop: made by [`detach`](crate::EventLoop::detach), and made a handle again by
@@ -31,5 +32,29 @@ impl<H> Detached<H> {
 impl<H> fmt::Debug for Detached<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Detached").field("open", &self.loose).finish_non_exhaustive()
+    }
+}
+
+/// A descriptor that [`adopt`](crate::EventLoop::adopt) refused, and why. It converts into the [`Error`] (which closes the
+/// descriptor).
+#[derive(Debug)]
+pub struct Rejected {
+    /// Why.
+    pub error: Error,
+    /// The descriptor, still open.
+    pub descriptor: OwnedDescriptor,
+}
+
+impl std::fmt::Display for Rejected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Rejected {}
+
+impl From<Rejected> for Error {
+    fn from(rejected: Rejected) -> Error {
+        rejected.error
     }
 }

@@ -94,8 +94,8 @@ impl Core {
             let present = engine.completions.len().min(engine.completion_budget);
             (start, entries, present, engine.timer_budget)
         };
-        for _ in 0..entries {
-            self.run_entry(context);
+        if entries > 0 {
+            self.run_entries(entries, context);
         }
         for _ in 0..present {
             let next = self.engine.borrow_mut().next_completion();

@@ -10,8 +10,8 @@ use nbio::{
 };
 
 use crate::child;
-use crate::support::{Case, Slot, Subject, listen, pair};
-use crate::wire::{Io, drive, is_over, join, keep, kind, narrow_pair, noise, reset, turn};
+use crate::support::{Case, Slot, Subject, listen};
+use crate::wire::{Io, drive, join, keep, kind, noise, socket_pair, turn};
 
 pub const CASES: &[Case] = &[
     Case { name: "unread_bytes_arrive_on_the_other_loop", run: unread_bytes_arrive },
@@ -37,20 +37,20 @@ fn received(io: &Io, stream: TcpStream) -> Done<Vec<u8>> {
 /// along with the stream.
 fn unread_bytes_arrive(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     let cut = Slot::new();
     let exact = io.recv_exact(stream, vec![0; 10], 10, keep(&cut));
     peer.write_all(b"one, ").unwrap();
-    drive(&io, || io.duplicate(stream).is_ok_and(|socket| crate::wire::unread(&socket.into()) == 0));
+    peer.until_unread_on(&io, stream, 0);
     assert!(io.cancel(exact));
     io.run().unwrap();
     let done: Done<Vec<u8>> = cut.one();
     assert_eq!((kind(done.result), done.data()), (Some(ErrorKind::Cancelled), &b"one, "[..]));
     peer.write_all(b"two").unwrap();
     let detached = io.detach(stream).unwrap();
-    let subject = *subject;
+    let builder = subject.builder();
     let other = thread::spawn(move || {
-        let io: Io = subject.io();
+        let io: Io = builder.build().unwrap();
         let stream = io.attach(detached).unwrap();
         let done = received(&io, stream);
         assert_eq!((done.result, done.data()), (Ok(()), &b"two"[..]));
@@ -70,10 +70,10 @@ fn unread_bytes_arrive(subject: &Subject) {
 /// other loop too; the other direction is as good as before.
 fn what_is_known_moves_along(subject: &Subject) {
     let (io, other): (Io, Io) = (subject.io(), subject.io());
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     let exact = io.recv_exact(stream, vec![0; 10], 10, |_, _, _| unreachable!("removed"));
     peer.write_all(b"part").unwrap();
-    drive(&io, || io.duplicate(stream).is_ok_and(|socket| crate::wire::unread(&socket.into()) == 0));
+    peer.until_unread_on(&io, stream, 0);
     assert!(io.remove(exact));
     io.run().unwrap();
     drive(&io, || io.in_flight() == 0);
@@ -83,7 +83,7 @@ fn what_is_known_moves_along(subject: &Subject) {
     other.run().unwrap();
     peer.read_exact(&mut [0; 10]).unwrap();
 
-    let (stream, mut peer) = narrow_pair(&io);
+    let (stream, mut peer) = subject.narrow_pair(&io);
     let stuck = io.send_all(stream, noise(10_000_000, 1), |_, _, _| unreachable!("removed"));
     turn(&io, 3);
     assert!(io.remove(stuck));
@@ -97,7 +97,7 @@ fn what_is_known_moves_along(subject: &Subject) {
     let done: Done<&str> = sent.one();
     assert_eq!(kind(done.result), Some(ErrorKind::Broken));
 
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     io.shutdown(stream, Half::Read, |_, _, shut| shut.unwrap());
     io.run().unwrap();
     let stream = other.attach(io.detach(stream).unwrap()).unwrap();
@@ -109,8 +109,8 @@ fn what_is_known_moves_along(subject: &Subject) {
 /// Guarantee 8: the kernel tells of a reset once; the loops tell of it every time.
 fn reset_is_told_again(subject: &Subject) {
     let (io, other): (Io, Io) = (subject.io(), subject.io());
-    let (stream, peer) = pair(&io);
-    reset(peer);
+    let (stream, peer) = subject.pair(&io);
+    peer.reset();
     assert_eq!(kind(received(&io, stream).result), Some(ErrorKind::ConnectionReset));
     let stream = other.attach(io.detach(stream).unwrap()).unwrap();
     assert_eq!(kind(received(&other, stream).result), Some(ErrorKind::ConnectionReset));
@@ -119,7 +119,7 @@ fn reset_is_told_again(subject: &Subject) {
 /// Guarantee 6: a handle with operations stays; also with one that was removed while the system has its buffer.
 fn detach_is_busy(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     let (listener, _) = listen(&io);
     let recv = io.recv(stream, vec![0; 10], |_, _, _| unreachable!("removed"));
     let accept = io.accept(listener, |_, _, accepted| assert!(accepted.is_err()));
@@ -143,7 +143,7 @@ fn busy<H: Handle>(io: &Io, handle: H) -> ErrorKind {
 /// Guarantee 6: the old handle is stale at once, and no name on the other loop; the stream outlives the old loop.
 fn old_loop_lets_it_go(subject: &Subject) {
     let (io, other): (Io, Io) = (subject.io(), subject.io());
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     let detached = io.detach(stream).unwrap();
     assert_eq!(busy(&io, stream), ErrorKind::StaleHandle);
     assert_eq!(kind(received(&io, stream).result), Some(ErrorKind::StaleHandle));
@@ -153,11 +153,11 @@ fn old_loop_lets_it_go(subject: &Subject) {
     io.close(stream);
     io.run().unwrap();
     // Whatever takes the stream's place on the old loop isn't reached by the old name.
-    let (place, _peer) = pair(&io);
+    let (place, _peer) = subject.pair(&io);
     assert_eq!(kind(received(&io, stream).result), Some(ErrorKind::StaleHandle));
     assert!(io.detach(place).is_ok());
     drop(io);
-    assert!(!is_over(&peer));
+    assert!(!peer.is_over());
     peer.write_all(b"hello").unwrap();
     assert_eq!(received(&other, moved).data(), b"hello");
     drop(other);
@@ -168,10 +168,10 @@ fn old_loop_lets_it_go(subject: &Subject) {
 fn dropped_detached_closes(subject: &Subject) {
     child::run(subject, "moving::a_dropped_detached_closes", |subject| {
         let io: Io = subject.io();
-        let (stream, mut peer) = pair(&io);
+        let (stream, mut peer) = subject.pair(&io);
         let number = io.raw(stream).unwrap();
         let detached = io.detach(stream).unwrap();
-        assert!(!is_over(&peer));
+        assert!(!peer.is_over());
         thread::spawn(move || drop(detached)).join().unwrap();
         assert_eq!(peer.read(&mut [0]).unwrap(), 0, "closed");
         assert!(!std::path::Path::new(&format!("/proc/self/fd/{number}")).exists());
@@ -186,9 +186,9 @@ fn listener_moves(subject: &Subject) {
     let detached: Detached<TcpListener> = io.detach(listener).unwrap();
     let late = std::net::TcpStream::connect(address).unwrap();
     let expected = [early.local_addr().unwrap(), late.local_addr().unwrap()];
-    let subject = *subject;
+    let builder = subject.builder();
     let other = thread::spawn(move || {
-        let io: Io = subject.io();
+        let io: Io = builder.build().unwrap();
         let listener = io.attach(detached).unwrap();
         assert_eq!(io.local_address(listener), Ok(address));
         let accepted = Slot::new();
@@ -204,7 +204,7 @@ fn listener_moves(subject: &Subject) {
 /// Documented: "another loop (or this one)". It gets another name.
 fn attach_where_it_came_from(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = subject.pair(&io);
     let number = io.raw(stream);
     let again: TcpStream = io.attach(io.detach(stream).unwrap()).unwrap();
     assert!(again != stream && io.raw(again) == number);
@@ -215,7 +215,7 @@ fn attach_where_it_came_from(subject: &Subject) {
 /// Guarantee 5 across a move: no loop waits for unsent data when it is dropped, wherever lingering was asked for.
 fn lingering_is_known(subject: &Subject) {
     let io: Io = subject.io();
-    let (stream, _peer) = narrow_pair(&io);
+    let (stream, _peer) = subject.narrow_pair(&io);
     let linger = TcpOptions::default().linger(Linger::Wait(Duration::from_secs(8)));
     io.set_tcp_options(stream, linger).unwrap();
     let other: Io = subject.io();
@@ -241,16 +241,16 @@ fn back_and_forth(subject: &Subject) {
     let mut peers = Vec::new();
     let (ours, theirs) = (channel::<Parcel>(), channel::<Parcel>());
     for number in 0..STREAMS {
-        let (stream, peer) = pair(&io);
+        let (stream, peer) = socket_pair(&io);
         let start = [&ours.0, &theirs.0][number % 2];
         start.send(Some(io.detach(stream).unwrap())).unwrap();
         peers.push(thread::spawn(move || echoed(peer, number as u64)));
     }
     let over = channel::<()>();
-    let (subject, over_there, to_us) = (*subject, over.0.clone(), ours.0.clone());
+    let (builder, over_there, to_us) = (subject.builder(), over.0.clone(), ours.0.clone());
     let other = {
         let (incoming, to_them) = (theirs.1, ours.0);
-        thread::spawn(move || relay(&subject.io(), &incoming, &to_them, &over_there))
+        thread::spawn(move || relay(&builder.build().unwrap(), &incoming, &to_them, &over_there))
     };
     let end = {
         let (ours, theirs, over) = (to_us, theirs.0.clone(), over.1);

@@ -10,7 +10,8 @@ use nbio::{Error, ErrorKind, Event, EventLoop, ManyOperation, Operation, Remote,
 
 use crate::hanging::HOUR;
 use crate::panics::{boom, booms};
-use crate::support::{Case, Subject, listen, pair};
+use crate::support::{Case, Subject, listen};
+use crate::wire::socket_pair;
 
 pub const CASES: &[Case] = &[
     Case { name: "wake_before_a_wait", run: wake_before_a_wait },
@@ -279,7 +280,7 @@ fn tick_in_an_entry_is_reentrant(subject: &Subject) {
 fn submit_from_another_thread(subject: &Subject) {
     let io: EventLoop<Vec<&str>> = subject.io();
     let (listener, address) = listen(&io);
-    let (stream, mut peer) = pair(&io);
+    let (stream, mut peer) = socket_pair(&io);
     let (remote, own) = (io.remote().unwrap(), thread::current().id());
     let here = move || assert_eq!(thread::current().id(), own);
     elsewhere(move || {
@@ -333,8 +334,8 @@ fn submit_from_another_thread(subject: &Subject) {
 /// Guarantee 1: the queue takes it; what is wrong with it comes by callback.
 fn submit_tells_the_callback(subject: &Subject) {
     let (io, other): (EventLoop, EventLoop) = (subject.io(), subject.io());
-    let (stale, _peer) = pair(&io);
-    let (foreign, _foreign_peer) = pair(&other);
+    let (stale, _peer) = subject.pair(&io);
+    let (foreign, _foreign_peer) = subject.pair(&other);
     io.close(stale);
     let remote = io.remote().unwrap();
     let (given, got) = mpsc::channel();

@@ -12,7 +12,7 @@ use crate::environment::descriptors;
 use crate::hanging::HOUR;
 use crate::panics::{boom, booms};
 use crate::remote::{await_sleep_of, elsewhere, thread_number};
-use crate::support::{Case, Subject, pair};
+use crate::support::{Case, Subject};
 
 pub const CASES: &[Case] = &[
     Case { name: "full_queue_gives_the_value_back", run: full_queue_gives_the_value_back },
@@ -48,7 +48,7 @@ fn full_queue_gives_the_value_back(subject: &Subject) {
         );
         assert_eq!(refused.to_string(), "remote: the queue is full");
         (refused.value)(&mut count, &io);
-        let (stream, _peer) = pair(&io);
+        let (stream, _peer) = subject.pair_with(&io, &mut count);
         let refused = remote.submit(op::Recv::new(stream, vec![9; 3]), |_, _, _| ()).unwrap_err();
         let (recv, callback) = refused.value;
         assert!(io.remove(io.submit(recv, callback)));

@@ -87,8 +87,9 @@ fn loops_wake_each_other(subject: &Subject) {
     thread::scope(|scope| {
         for nth in 0..LOOPS {
             let made = made.clone();
+            let builder = subject.builder();
             scope.spawn(move || {
-                let io: EventLoop<Next> = subject.io();
+                let io: EventLoop<Next> = builder.build().unwrap();
                 let remote = io.remote().unwrap();
                 made.send((nth, remote.clone(), remote.keep_alive())).unwrap();
                 io.run_with(&mut Next(None)).unwrap();

@@ -22,6 +22,8 @@ pub const SKIPS: &[(&str, &str, &str)] = &[
     ("environment::descriptors_are_given_back", "sim", "there are no descriptors"),
     ("faults::dropping_the_loop_does_not_linger", "sim", "it adopts a socket that std has filled"),
     ("input::failed_listen_and_connect_leave_no_descriptor", "sim", "there are no descriptors"),
+    ("moving::back_and_forth_under_load", "sim", "its peers are threads"),
+    ("remote::submit_from_another_thread", "sim", "its peers are threads"),
     ("random::*", "sim", "its programs adopt sockets"),
     ("sockets_accept::accept_waits_for_descriptors", "sim", "there are no descriptors"),
     ("sockets_accept::accept_waiting_for_descriptors_can_be_cancelled", "sim", "there are no descriptors"),

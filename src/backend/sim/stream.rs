@@ -111,7 +111,7 @@ impl World {
             return self.take_bytes(id, number);
         } else if let Some(kind) = stream.error.take() {
             Outcome::Refused(kind)
-        } else if stream.peer_ended || stream.dead {
+        } else if stream.peer_ended || stream.dead || stream.receive_shut {
             Outcome::Value(0)
         } else {
             assert!(stream.receiver.is_none(), "the engine keeps one receive at a time");

@@ -84,6 +84,14 @@ impl Uring {
         }
     }
 
+    /// Lets the ring poll for other threads, if it doesn't.
+    #[inline(never)]
+    fn arm_wake_up(&mut self) {
+        if let Some(poll) = self.wake_up.as_mut().and_then(WakeUp::arm) {
+            self.push(poll);
+        }
+    }
+
     /// Takes over the completions that are in the ring; says whether another thread woke the loop.
     fn reap(&mut self, out: &mut VecDeque<Completion>) -> bool {
         let mut woken = false;
@@ -157,8 +165,8 @@ impl Backend for Uring {
         let mut left = limit;
         let mut deadline = None;
         let mut woken = false;
-        if let Some(poll) = self.wake_up.as_mut().and_then(WakeUp::arm) {
-            self.push(poll);
+        if self.wake_up.is_some() {
+            self.arm_wake_up();
         }
         loop {
             self.refill();

@@ -91,28 +91,26 @@ impl Core {
         Ok(self.remote.get_or_init(|| Arc::new(Shared::new(self.remote_capacity, waker))).clone())
     }
 
-    /// Runs the oldest entry that the tick has taken over.
-    pub(super) fn run_entry(&self, context: Context) {
-        let entry = self.engine.borrow_mut().batch.pop_front();
-        let entry = entry.expect("entries are taken out here only");
-        // SAFETY: whoever pushed it had a `Remote<S>` made from the `EventLoop<S>` that owns this core, both invariant
-        // in S; the context is this tick's, made from that same loop and a state of type S.
-        unsafe { entry.run(context) };
+    /// Runs so many of the entries that the tick has taken over, the oldest first. Never inlined: a tick without
+    /// entries needs no room on the stack for one.
+    #[inline(never)]
+    pub(super) fn run_entries(&self, entries: usize, context: Context) {
+        for _ in 0..entries {
+            let entry = self.engine.borrow_mut().batch.pop_front();
+            let entry = entry.expect("entries are taken out here only");
+            // SAFETY: whoever pushed it had a `Remote<S>` made from the `EventLoop<S>` that owns this core, both
+            // invariant in S; the context is this tick's, made from that same loop and a state of type S.
+            unsafe { entry.run(context) };
+        }
     }
 
     /// Hands over what was submitted and waits for the backend, another thread, or `limit`.
+    #[inline]
     pub(super) fn wait_for_backend(&self, engine: &mut Engine, limit: Option<Duration>) -> Result<(), Error> {
-        let Some(shared) = self.remote.get() else {
-            return engine.backend.wait(limit, &mut engine.completions);
-        };
-        let would_wait = limit != Some(Duration::ZERO) && engine.batch.is_empty();
-        let sleeps = shared.queue.before_wait(would_wait);
-        let limit = if sleeps { limit } else { Some(Duration::ZERO) };
-        let waited = engine.backend.wait(limit, &mut engine.completions);
-        if sleeps {
-            shared.queue.after_wait();
+        match self.remote.get() {
+            None => engine.backend.wait(limit, &mut engine.completions),
+            Some(shared) => engine.wait_for_others(shared, limit),
         }
-        waited
     }
 
     /// Whether the loop must go on for other threads' sake: entries wait, or somebody keeps it alive.
@@ -149,6 +147,19 @@ impl Core {
 }
 
 impl Engine {
+    /// Waits for the backend, another thread, or `limit`.
+    #[inline(never)]
+    fn wait_for_others(&mut self, shared: &Shared, limit: Option<Duration>) -> Result<(), Error> {
+        let would_wait = limit != Some(Duration::ZERO) && self.batch.is_empty();
+        let sleeps = shared.queue.before_wait(would_wait);
+        let limit = if sleeps { limit } else { Some(Duration::ZERO) };
+        let waited = self.backend.wait(limit, &mut self.completions);
+        if sleeps {
+            shared.queue.after_wait();
+        }
+        waited
+    }
+
     /// Takes over what other threads have put there; how many entries this tick runs.
     pub(super) fn take_over(&mut self, shared: &Shared) -> usize {
         shared.queue.take(&mut self.batch, &mut self.completions);
