@@ -139,8 +139,7 @@ where
     let output = O::finish(ManuallyDrop::into_inner(parts), end);
     // SAFETY: the caller vouches for the types; the tick lends both to one callback at a time, and no other
     // reference to the state exists while it runs.
-    let (state, io) =
-        unsafe { (context.state.cast::<S>().as_mut(), context.io.cast::<EventLoop<S>>().as_ref()) };
+    let (state, io) = unsafe { context.lend::<S>() };
     callback(state, io, output);
 }
 
@@ -156,8 +155,7 @@ where
 {
     let payload = place.cast::<Payload<O::Parts, F>>();
     // SAFETY: as in `complete_once`.
-    let (state, io) =
-        unsafe { (context.state.cast::<S>().as_mut(), context.io.cast::<EventLoop<S>>().as_ref()) };
+    let (state, io) = unsafe { context.lend::<S>() };
     let item = core.engine.borrow_mut().next_item(index);
     if let Some(end) = item {
         // A callback that panics is not called again: its slot goes.

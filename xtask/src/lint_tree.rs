@@ -23,7 +23,7 @@ const MOST_ECHO_LINES: usize = 45;
 pub fn run(root: &Path) -> Result<bool, Failure> {
     let mut complaints = Vec::new();
     let mut files = Vec::new();
-    for directory in ["src", "tests", "examples", "bench", "xtask/src"] {
+    for directory in ["src", "tests", "conformance", "examples", "bench", "xtask/src"] {
         collect(&root.join(directory), &mut files)?;
     }
     for file in &files {

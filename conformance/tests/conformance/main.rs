@@ -21,7 +21,7 @@ mod input;
 mod moving;
 mod panics;
 mod peer;
-#[path = "../programs/mod.rs"]
+#[path = "../../../tests/programs/mod.rs"]
 mod programs;
 mod random;
 mod remote;
