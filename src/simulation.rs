@@ -22,8 +22,11 @@ use crate::backend::sim::Shared;
 /// - [`adopt`](crate::EventLoop::adopt), [`raw`](crate::EventLoop::raw), [`release`](crate::EventLoop::release) and
 ///   [`duplicate`](crate::EventLoop::duplicate) are [`Unsupported`](crate::ErrorKind::Unsupported): there are no
 ///   descriptors. Errors have no [`os_error`](crate::Error::os_error).
-/// - A wait that could never end, since nothing is on its way and no other thread could bring anything, ends with
-///   [`Deadlock`](crate::ErrorKind::Deadlock).
+/// - A wait that could never end, since nothing is on its way, no other thread has a loop there, and nobody has a
+///   [`Remote`](crate::Remote), ends with [`Deadlock`](crate::ErrorKind::Deadlock).
+/// - [`run_blocking`](crate::EventLoop::run_blocking) uses no other thread: a closure runs on the loop's, just before its
+///   callback.
+/// - [`detach`](crate::EventLoop::detach) and [`attach`](crate::EventLoop::attach) move sockets between its loops.
 ///
 /// Cloning makes another name for the same simulation. Loops on several threads may share one; the order of events then
 /// depends on the threads.

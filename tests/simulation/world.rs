@@ -1,7 +1,10 @@
 //! What the documentation of `Simulation` promises beyond what every backend does.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nbio::{Builder, Done, ErrorKind, EventLoop, Half, Instant, Simulation, TcpListener, op};
@@ -95,13 +98,16 @@ fn loops_on_two_threads_talk() {
     let listener = server.listen_tcp(([127, 0, 0, 1], 0)).unwrap();
     let to = server.local_address(listener).unwrap();
     server.accept(listener, |_, io, accepted| echo(io, accepted.unwrap().stream));
+    let (built, there) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
         let client: EventLoop<u32> = io(&simulation);
+        built.send(()).unwrap();
         client.connect(to, |_, io, stream| ask(io, stream.unwrap()));
         let mut rounds = 0;
         client.run_with(&mut rounds).unwrap();
         assert_eq!(rounds, ROUNDS);
     });
+    there.recv().unwrap();
     server.run_with(&mut 0).unwrap();
     thread.join().unwrap();
 
@@ -196,4 +202,83 @@ fn a_dropped_loop_closes_what_it_had() {
     other.run().unwrap();
     assert_eq!(ended.get(), Some(Ok(0)));
     assert!(other.listen_tcp(([127, 0, 0, 1], 4000)).is_ok(), "its address is free again");
+}
+
+/// Blocking closures run on the loop's thread, one after the other, in the order of the seed; what is cancelled or removed
+/// before its time never runs.
+#[test]
+fn blocking_closures_run_on_the_loops_thread() {
+    let order = |seed| {
+        let simulation = Simulation::new(seed);
+        let io: EventLoop<Vec<u32>> = io(&simulation);
+        let (own, ran) = (std::thread::current().id(), Arc::new(AtomicU32::new(0)));
+        for number in 0..8 {
+            let ran = ran.clone();
+            let work = move || {
+                assert_eq!(std::thread::current().id(), own);
+                ran.fetch_add(1, Ordering::Relaxed)
+            };
+            io.run_blocking(work, move |order, _, nth| {
+                assert_eq!(nth, Ok(order.len() as u32), "not before its callback's turn");
+                order.push(number);
+            });
+        }
+        let cancelled = io.run_blocking(
+            || unreachable!("cancelled"),
+            |_, _, result: Result<(), _>| {
+                assert_eq!(result.unwrap_err().kind(), ErrorKind::Cancelled);
+            },
+        );
+        let removed = io.run_blocking(|| unreachable!("removed"), |_, _, _: Result<(), _>| unreachable!());
+        assert!(io.cancel(cancelled) && io.remove(removed));
+        let mut order = Vec::new();
+        io.run_with(&mut order).unwrap();
+        assert_eq!((ran.load(Ordering::Relaxed), io.in_flight()), (8, 0));
+        (order, simulation.digest())
+    };
+    assert_eq!(order(1), order(1));
+    let orders: HashSet<_> = (0..20).map(|seed| order(seed).0).collect();
+    assert!(orders.len() > 10, "{orders:?}");
+}
+
+/// A panic is an error there too.
+#[test]
+fn a_blocking_closure_that_panics_is_an_error() {
+    let io: EventLoop = io(&Simulation::new(1));
+    let panics = || std::panic::resume_unwind(Box::new("on purpose"));
+    io.run_blocking(panics, |_, _, result: Result<(), _>| {
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Panicked);
+    });
+    io.run().unwrap();
+}
+
+/// A loop that is dropped drops its closures, here and now.
+#[test]
+fn closures_of_a_dropped_loop_are_dropped() {
+    let (io, marker): (EventLoop, _) = (io(&Simulation::new(1)), Arc::new(()));
+    let held = marker.clone();
+    io.run_blocking(move || held, |_, _, _| unreachable!());
+    drop(io);
+    assert_eq!(Arc::strong_count(&marker), 1);
+}
+
+/// Sockets move between loops of one simulation, and to no other.
+#[test]
+fn sockets_move_within_a_simulation() {
+    let simulation = Simulation::new(1);
+    let (io, other): (EventLoop, EventLoop) = (io(&simulation), self::io(&simulation));
+    let listener: TcpListener = io.listen_tcp(([127, 0, 0, 1], 0)).unwrap();
+    let address = io.local_address(listener).unwrap();
+    let detached = io.detach(listener).unwrap();
+    assert_eq!(io.local_address(listener).unwrap_err().kind(), ErrorKind::StaleHandle);
+    let stranger: EventLoop = self::io(&Simulation::new(1));
+    let refused = stranger.attach(detached).unwrap_err();
+    assert_eq!(refused.error.kind(), ErrorKind::Unsupported);
+    let system: EventLoop = EventLoop::new().unwrap();
+    let refused = system.attach(refused.value).unwrap_err();
+    assert_eq!(refused.error.kind(), ErrorKind::Unsupported);
+    let listener = other.attach(refused.value).unwrap();
+    assert_eq!(other.local_address(listener), Ok(address));
+    drop(other.detach(listener).unwrap());
+    assert!(io.listen_tcp(address).is_ok(), "dropping a detached one closes it");
 }

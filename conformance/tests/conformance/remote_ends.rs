@@ -40,6 +40,7 @@ fn full_queue_gives_the_value_back(subject: &Subject) {
     let remote = io.remote().unwrap();
     let mut count = 0;
     for round in 1..=3 {
+        let (stream, _peer) = subject.pair_with(&io, &mut count);
         (0..2).for_each(|_| remote.run(|count, _| *count += 1).unwrap());
         let refused = elsewhere(|| remote.run(|count, _| *count += 100).unwrap_err());
         assert_eq!(
@@ -48,7 +49,6 @@ fn full_queue_gives_the_value_back(subject: &Subject) {
         );
         assert_eq!(refused.to_string(), "remote: the queue is full");
         (refused.value)(&mut count, &io);
-        let (stream, _peer) = subject.pair_with(&io, &mut count);
         let refused = remote.submit(op::Recv::new(stream, vec![9; 3]), |_, _, _| ()).unwrap_err();
         let (recv, callback) = refused.value;
         assert!(io.remove(io.submit(recv, callback)));

@@ -3,6 +3,8 @@
 use crate::support::LOOP_PEERS;
 
 pub const SKIPS: &[(&str, &str, &str)] = &[
+    ("blocking::*", "sim", "closures run on the loop's thread there: tests/simulation"),
+    ("blocking_process::*", "sim", "closures run on the loop's thread there: tests/simulation"),
     (
         "closing::close_lets_what_is_done_end_ok",
         "sim",
@@ -22,6 +24,10 @@ pub const SKIPS: &[(&str, &str, &str)] = &[
     ("environment::descriptors_are_given_back", "sim", "there are no descriptors"),
     ("faults::dropping_the_loop_does_not_linger", "sim", "it adopts a socket that std has filled"),
     ("input::failed_listen_and_connect_leave_no_descriptor", "sim", "there are no descriptors"),
+    ("moving::a_dropped_detached_closes", "sim", "it looks at the descriptor"),
+    ("moving::a_listener_moves_with_its_waiting_connections", "sim", "its peers are sockets of std"),
+    ("remote::wake_during_a_wait", "sim", "an hour's timer that keeps the loop going fires at once"),
+    ("remote::stop_from_another_thread", "sim", "an hour's timer that keeps the loop going fires at once"),
     ("moving::back_and_forth_under_load", "sim", "its peers are threads"),
     ("remote::submit_from_another_thread", "sim", "its peers are threads"),
     ("random::*", "sim", "its programs adopt sockets"),
