@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 
 use nbio::{ErrorKind, EventLoop};
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::child;
+use crate::child::{self, forbid};
 use crate::support::{Case, Slot, Subject, own_address};
 use crate::wire::{Io, keep};
 
@@ -25,15 +24,21 @@ fn no_thread(subject: &Subject) {
         // Makes the door for other threads.
         io.remote().unwrap();
         let ended = Slot::new();
-        let before = getrlimit(Resource::As);
-        // A thread's stack is larger than what this leaves.
-        let size = in_use() + (1 << 20);
-        setrlimit(Resource::As, Rlimit { current: Some(size), ..before }).unwrap();
+        // It may start threads, other than this one.
+        let (go, may_go) = channel::<()>();
+        let builder = subject.builder();
+        let unhindered = std::thread::spawn(move || {
+            may_go.recv().unwrap();
+            let io: Io = builder.build().unwrap();
+            io.run_blocking(|| 1, |_, _, one| assert_eq!(one, Ok(1)));
+            io.run().unwrap();
+        });
+        forbid(libc::SYS_clone3, Errno::AGAIN);
+        forbid(libc::SYS_clone, Errno::AGAIN);
         for _ in 0..3 {
             io.run_blocking(|| (), keep(&ended));
         }
         io.run().unwrap();
-        setrlimit(Resource::As, before).unwrap();
         let ended: Vec<Result<(), nbio::Error>> = ended.take();
         assert_eq!(ended.len(), 3);
         for end in ended {
@@ -42,16 +47,9 @@ fn no_thread(subject: &Subject) {
             assert_eq!(error.kind(), ErrorKind::WouldBlock);
         }
         assert_eq!((io.in_flight(), io.report().pool_queued()), (0, 0));
-        io.run_blocking(|| 1, |_, _, one| assert_eq!(one, Ok(1)));
-        io.run().unwrap();
+        go.send(()).unwrap();
+        unhindered.join().unwrap();
     });
-}
-
-/// The size of this process's address space, in bytes.
-fn in_use() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB"));
-    size.unwrap().parse::<u64>().unwrap() << 10
 }
 
 /// Documented: "Nor does the end of the process wait". The child would hang.

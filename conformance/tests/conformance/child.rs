@@ -1,6 +1,10 @@
 //! Cases that change what belongs to the whole process: they run in a child, this same program again.
 
+use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
+
+use rustix::io::Errno;
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use crate::support::Subject;
 
@@ -36,4 +40,13 @@ pub fn run_prepared(
     let complained = String::from_utf8_lossy(&output.stderr);
     let passed = output.status.success() && said.contains(&end);
     assert!(passed, "the child: {}\n{said}\n{complained}", output.status);
+}
+
+/// For a child: from now on this system call fails, for this thread and those it starts.
+pub fn forbid(call: i64, errno: Errno) {
+    let rules = BTreeMap::from([(call, Vec::new())]);
+    let refuse = SeccompAction::Errno(errno.raw_os_error() as u32);
+    let arch = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).unwrap();
+    seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
 }

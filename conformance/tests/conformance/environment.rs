@@ -1,6 +1,5 @@
 //! What belongs to the whole process: its environment, its limits, its descriptors, what it is forbidden.
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -8,9 +7,8 @@ use std::time::Duration;
 use nbio::{Backend, Builder, ErrorKind, EventLoop, op};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
-use crate::child;
+use crate::child::{self, forbid};
 use crate::hanging::{Hanging, idle};
 use crate::support::{Case, Subject, listen, long};
 
@@ -74,15 +72,6 @@ fn builder_beats_the_variable(subject: &Subject) {
         assert!(subject.name.starts_with(report.backend()));
         assert_eq!(EventLoop::<()>::new().unwrap_err().kind(), ErrorKind::UnknownBackend);
     });
-}
-
-/// From now on this system call fails, for this thread and those it starts.
-fn forbid(call: i64, errno: Errno) {
-    let rules = BTreeMap::from([(call, Vec::new())]);
-    let refuse = SeccompAction::Errno(errno.raw_os_error() as u32);
-    let arch = std::env::consts::ARCH.try_into().unwrap();
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).unwrap();
-    seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
 }
 
 /// As in a container with Docker's profile (EPERM), under `kernel.io_uring_disabled` (EPERM) or on a kernel without
