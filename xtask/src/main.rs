@@ -1,5 +1,6 @@
-//! Development tasks: `cargo xtask mutate`, `cargo xtask lint-tree`.
+//! Development tasks: `cargo xtask mutate`, `cargo xtask fuzz`, `cargo xtask lint-tree`.
 
+mod fuzz;
 mod lint_tree;
 mod mutate;
 mod scratch;
@@ -12,6 +13,7 @@ use lexopt::prelude::*;
 
 const USAGE: &str = "\
 usage: cargo xtask mutate [--list] [NAME…]   break a copy of the crate on purpose; the tests must notice
+       cargo xtask fuzz --seeds N [--from S] run random programs in simulations; new ones, unless told from which seed
        cargo xtask lint-tree                 check what rustc and clippy don't";
 
 /// Why a task failed, for people.
@@ -32,11 +34,13 @@ fn main() -> ExitCode {
 fn run() -> Result<bool, Failure> {
     let mut arguments = lexopt::Parser::from_env();
     let mut words = Vec::new();
-    let mut list = false;
+    let (mut list, mut seeds, mut from) = (false, None, None);
     while let Some(argument) = arguments.next()? {
         match argument {
             Value(word) => words.push(word.string()?),
             Long("list") => list = true,
+            Long("seeds") => seeds = Some(arguments.value()?.parse()?),
+            Long("from") => from = Some(arguments.value()?.parse()?),
             Short('h') | Long("help") => {
                 println!("{USAGE}");
                 return Ok(true);
@@ -48,6 +52,7 @@ fn run() -> Result<bool, Failure> {
     match words.as_slice() {
         ["mutate"] if list => mutate::list(&root()?),
         ["mutate", names @ ..] => mutate::run(&root()?, names),
+        ["fuzz"] => fuzz::run(&root()?, seeds.ok_or(USAGE)?, from),
         ["lint-tree"] => lint_tree::run(&root()?),
         _ => Err(USAGE.into()),
     }

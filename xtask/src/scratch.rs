@@ -17,8 +17,7 @@ pub struct Scratch {
 
 impl Scratch {
     pub fn new(root: &Path) -> Scratch {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), |dir| root.join(dir));
-        let mutate = target.join("mutate");
+        let mutate = target(root).join("mutate");
         Scratch { root: root.to_owned(), tree: mutate.join("tree"), target: mutate.join("target") }
     }
 
@@ -61,14 +60,19 @@ impl Scratch {
     }
 }
 
+/// Where cargo puts what it builds.
+pub fn target(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), |dir| root.join(dir))
+}
+
 /// The executable that cargo's messages name, one JSON object a line.
-fn executable(messages: &str) -> Option<PathBuf> {
+pub fn executable(messages: &str) -> Option<PathBuf> {
     const KEY: &str = "\"executable\":\"";
     let (_, path) = messages.lines().find_map(|line| line.split_once(KEY))?;
     path.split_once('"').map(|(path, _)| PathBuf::from(path))
 }
 
-fn successful(what: &str, output: Output) -> Result<String, Failure> {
+pub fn successful(what: &str, output: Output) -> Result<String, Failure> {
     if output.status.success() {
         return Ok(String::from_utf8(output.stdout)?);
     }
