@@ -72,7 +72,7 @@ impl Report {
         }
     }
 
-    /// The backend's name, as `NBIO_BACKEND` takes it.
+    /// The backend's name, as `NBIO_BACKEND` takes it; `sim` in a [`Simulation`](crate::Simulation).
     pub fn backend(&self) -> &'static str {
         self.backend
     }

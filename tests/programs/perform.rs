@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use nbio::{Error, ErrorKind, Event, Half, Instant, ManyOperation, OpId, Operation, TcpStream, op};
 
+use rustix::fs::OFlags;
+
 use super::judge;
 use super::step::{Limit, Plan, Step};
 use super::tracked::Ballast;
@@ -37,6 +39,9 @@ pub fn perform(world: &Rc<World>, io: &Io, step: &Step) {
         Step::Timer { micros, plan } => timer(world, io, *micros, plan),
         Step::Interval { micros, items, plan } => interval(world, io, *micros, *items, plan),
         Step::NextTick(plan) => submit(world, io, What::NextTick, On::Nothing, op::NextTick::new(), plan),
+        Step::Blocking(plan) => {
+            submit(world, io, What::Blocking, On::Nothing, op::Blocking::new(|| ()), plan);
+        }
         Step::Close { end } => on_end(world, *end, |end| close(world, io, end)),
         Step::CloseThen { end, plan } => on_end(world, *end, |end| {
             let on = On::of(world, end);
@@ -433,12 +438,16 @@ fn readopt(world: &Rc<World>, io: &Io, end: usize, nonblocking: bool) {
         // Its position may be unknown; a new name would hide that.
         return;
     }
-    let released = io.release(stream);
-    world.note("readopt", None, Some(end), released.is_ok().into());
-    match released {
+    // By release and adopt, or by detach and attach, which a simulation has, too.
+    let again = if nonblocking || io.report().backend() == "sim" {
+        io.detach(stream).map(|detached| Some(io.attach(detached).expect("this loop's own")))
+    } else {
+        io.release(stream).map(|descriptor| adopt(io, descriptor))
+    };
+    world.note("readopt", None, Some(end), again.is_ok().into());
+    match again {
         Ok(_) if closed => world.fail(|| format!("a stale name of end {end} was released")),
-        Ok(descriptor) => {
-            let name = adopt(io, descriptor, nonblocking);
+        Ok(name) => {
             let mut inner = world.inner.borrow_mut();
             let it = &mut inner.ends[end];
             match name {
@@ -448,21 +457,18 @@ fn readopt(world: &Rc<World>, io: &Io, end: usize, nonblocking: bool) {
         }
         Err(error) => {
             let kind = error.kind();
-            // In a simulation there are no descriptors.
-            let unsupported = kind == ErrorKind::Unsupported && io.report().backend() == "sim";
-            let right = match closed {
-                true => kind == ErrorKind::StaleHandle,
-                false => (kind == ErrorKind::Busy && any) || unsupported,
-            };
+            let right = if closed { kind == ErrorKind::StaleHandle } else { kind == ErrorKind::Busy && any };
             world.check(right, || format!("release of end {end}: {error}"));
         }
     }
 }
 
 /// `None` (and closed) if the peer has reset the connection: then it is no connection any more.
-fn adopt(io: &Io, descriptor: OwnedFd, nonblocking: bool) -> Option<TcpStream> {
+fn adopt(io: &Io, descriptor: OwnedFd) -> Option<TcpStream> {
     let socket = std::net::TcpStream::from(descriptor);
-    socket.set_nonblocking(nonblocking).expect("fcntl on a socket");
+    let flags = rustix::fs::fcntl_getfl(&socket).expect("fcntl on a socket");
+    // The other mode.
+    socket.set_nonblocking(!flags.contains(OFlags::NONBLOCK)).expect("fcntl on a socket");
     match io.adopt(socket) {
         Ok(name) => Some(name),
         Err(rejected) => {

@@ -50,6 +50,8 @@ pub enum Step {
         plan: Plan,
     },
     NextTick(Plan),
+    /// A closure for another thread.
+    Blocking(Plan),
     Close {
         end: usize,
     },
@@ -165,6 +167,9 @@ pub struct Style {
     pub threads: bool,
     /// Signals all the time.
     pub signals: bool,
+    /// Closures for other threads. Not on the system: a program's thread has a descriptor table of its own, in which the
+    /// pool's threads don't find the loop.
+    pub closures: bool,
 }
 
 impl Plan {
@@ -189,6 +194,9 @@ pub fn draw(seed: u64, style: Style) -> Program {
     let mut weights: Vec<u32> = WEIGHTS.iter().map(|weight| weight * rng.u32(0..=6)).collect();
     // Without ticks nothing happens.
     weights[TICK] = weights[TICK].max(20);
+    if !style.closures {
+        weights[BLOCKING] = 0;
+    }
     let steps = (0..count).map(|_| step(rng, &weights, 0)).collect();
     let ending = [Ending::DrainAndCount, Ending::CloseAll, Ending::DropLoop][rng.usize(..3)];
     let budget = (rng.u8(..6) == 0).then(|| rng.usize(1..4));
@@ -196,8 +204,9 @@ pub fn draw(seed: u64, style: Style) -> Program {
 }
 
 /// In the order of `step`.
-const WEIGHTS: [u32; 24] = [14, 5, 14, 5, 3, 3, 2, 3, 2, 3, 1, 1, 1, 1, 10, 8, 2, 1, 2, 2, 1, 1, 26, 1];
+const WEIGHTS: [u32; 25] = [14, 5, 14, 5, 3, 3, 2, 3, 2, 3, 1, 1, 1, 1, 10, 8, 2, 1, 2, 2, 1, 1, 26, 1, 2];
 const TICK: usize = 22;
+const BLOCKING: usize = 24;
 
 fn choose(rng: &mut Rng, weights: &[u32]) -> usize {
     let sum: u32 = weights.iter().sum();
@@ -243,6 +252,7 @@ fn step(rng: &mut Rng, weights: &[u32], depth: u32) -> Step {
         20 => Step::Foreign,
         21 => Step::Stop,
         TICK => Step::Tick { micros: if rng.u8(..24) == 0 { rng.u64(..300) } else { 0 } },
+        BLOCKING => Step::Blocking(plan(rng, weights, depth)),
         _ if depth > 0 => Step::Panic,
         _ => Step::Tick { micros: 0 },
     }

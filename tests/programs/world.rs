@@ -25,6 +25,7 @@ pub enum What {
     Timer { due: Instant },
     Interval,
     NextTick,
+    Blocking,
     Close,
     CloseGracefully,
 }
