@@ -5,14 +5,14 @@
 //! ```text
 //! # Guarantee 4: the connection of a removed accept is closed.
 //! # case: removed_accept_closes_its_connection
-//! # test: simulation
+//! # test: simulation programs_keep_every_guarantee
 //! # seeds: 0..3000
 //! ```
 //!
 //! The first line says what is broken: a guarantee of the crate's front page, or what makes a simulation one. `case`
 //! names the cases of the conformance suite that are expected to notice, which run first, and on the simulation first of
-//! all: it is fast. `test` names another test that is asked next, and `seeds` what random programs it runs. If none of
-//! them notices, the whole suite is asked.
+//! all: it is fast. `test` names another test that is asked next, perhaps only some of its cases, and `seeds` what random
+//! programs it runs. If none of them notices, the whole suite is asked.
 
 use std::fs;
 use std::io::Write;
@@ -43,9 +43,10 @@ struct Mutation {
 }
 
 /// A test besides the suite.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Other {
     name: String,
+    filter: String,
     seeds: Option<String>,
 }
 
@@ -162,7 +163,7 @@ impl Bench {
     }
 
     fn run_other<'a>(&'a self, executable: &'a Path, other: &'a Other) -> Run<'a> {
-        Run { seeds: other.seeds.as_deref(), ..self.run(executable) }
+        Run { filter: &other.filter, seeds: other.seeds.as_deref(), ..self.run(executable) }
     }
 
     fn try_out(&self, mutation: &Mutation) -> Result<Verdict, Failure> {
@@ -242,6 +243,9 @@ fn parse(patch: PathBuf) -> Result<Mutation, Failure> {
             _ => return Err(format!("{name}: what is `{line}` in the header?").into()),
         }
     }
-    let test = test.map(|name| Other { name, seeds });
+    let test = test.map(|test: String| {
+        let (name, filter) = test.split_once(' ').unwrap_or((&test, ""));
+        Other { name: name.to_owned(), filter: filter.to_owned(), seeds }
+    });
     Ok(Mutation { name, breaks: breaks.to_owned(), cases, test, patch })
 }
