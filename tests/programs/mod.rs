@@ -34,14 +34,17 @@ pub use step::Style;
 /// How long the system may take to let go of everything.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Runs the programs of these seeds, or those that `NBIO_SEED` names, on two threads. Of programs in a simulation it
-/// gives a digest of all that happened.
+/// Runs the programs of these seeds, or those that `NBIO_SEED` names; see [`run_exactly`].
+pub fn run(ground: &Ground, style: Style, seeds: Range<u64>) -> u64 {
+    run_exactly(ground, style, chosen().unwrap_or(seeds))
+}
+
+/// Runs the programs of these seeds on two threads. Of programs in a simulation it gives a digest of all that happened.
 ///
 /// # Panics
 /// If one goes wrong; the message has its seed and what it did.
-pub fn run(ground: &Ground, style: Style, seeds: Range<u64>) -> u64 {
+pub fn run_exactly(ground: &Ground, style: Style, seeds: Range<u64>) -> u64 {
     content::check_yourself();
-    let seeds = chosen().unwrap_or(seeds);
     let middle = seeds.start + (seeds.end - seeds.start).div_ceil(2);
     std::thread::scope(|scope| {
         let halves = [seeds.start..middle, middle..seeds.end];

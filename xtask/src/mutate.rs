@@ -5,11 +5,14 @@
 //! ```text
 //! # Guarantee 4: the connection of a removed accept is closed.
 //! # case: removed_accept_closes_its_connection
-//! # test: quarantine
+//! # test: simulation programs_keep_every_guarantee
+//! # seeds: 0..3000
 //! ```
 //!
-//! The first line says what is broken. `case` names the cases that are expected to notice, which run first; if they
-//! don't, the whole conformance suite is asked. `test` names another test that is asked after the suite.
+//! The first line says what is broken: a guarantee of the crate's front page, or what makes a simulation one. `case`
+//! names the cases of the conformance suite that are expected to notice, which run first, and on the simulation first of
+//! all: it is fast. `test` names another test that is asked next, perhaps only some of its cases, and `seeds` what random
+//! programs it runs. If none of them notices, the whole suite is asked.
 
 use std::fs;
 use std::io::Write;
@@ -17,10 +20,16 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::Failure;
-use crate::scratch::Scratch;
-use crate::tests::{self, Outcome};
+use crate::scratch::{self, Scratch};
+use crate::tests::{self, Outcome, Run};
 
 const SUITE: &str = "conformance";
+
+/// What the names of the suite's cases on the simulation begin with.
+const SIMULATED: &str = "sim::";
+
+/// What a header can begin with.
+const BROKEN: [&str; 2] = ["Guarantee ", "Simulation: "];
 
 /// For a case or two, which take milliseconds: whatever takes longer hangs.
 const CASE_LIMIT: Duration = Duration::from_secs(10);
@@ -30,7 +39,15 @@ struct Mutation {
     patch: PathBuf,
     breaks: String,
     cases: Vec<String>,
-    test: Option<String>,
+    test: Option<Other>,
+}
+
+/// A test besides the suite.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Other {
+    name: String,
+    filter: String,
+    seeds: Option<String>,
 }
 
 /// How a mutant fared.
@@ -44,11 +61,15 @@ enum Verdict {
     Unfit(Failure),
 }
 
+/// Lists them all; whether every one applies to the tree as it is.
 pub fn list(root: &Path) -> Result<bool, Failure> {
+    let mut all_apply = true;
     for mutation in read(root)? {
-        println!("{:<36} {}", mutation.name, mutation.breaks);
+        let applies = scratch::applies(root, &mutation.patch)?;
+        println!("{:<38} {}{}", mutation.name, if applies { "" } else { "DOESN'T APPLY: " }, mutation.breaks);
+        all_apply &= applies;
     }
-    Ok(true)
+    Ok(all_apply)
 }
 
 /// Runs the mutations of these names, or all; whether every mutant was caught.
@@ -58,15 +79,13 @@ pub fn run(root: &Path, names: &[&str]) -> Result<bool, Failure> {
         return Err(format!("no mutation is called {unknown}; see cargo xtask mutate --list").into());
     }
     mutations.retain(|mutation| names.is_empty() || names.contains(&mutation.name.as_str()));
-    let scratch = Scratch::new(root);
+    let bench = Bench::new(Scratch::new(root), &mutations)?;
     let start = Instant::now();
-    let limit = check_unmutated(&scratch, &mutations)?;
     let mut escaped = Vec::new();
     for mutation in &mutations {
-        print!("{:<36} ", mutation.name);
-        std::io::stdout().flush()?;
+        announce(&mutation.name)?;
         let begin = Instant::now();
-        let verdict = try_out(&scratch, mutation, limit).unwrap_or_else(Verdict::Unfit);
+        let verdict = bench.try_out(mutation).unwrap_or_else(Verdict::Unfit);
         if matches!(verdict, Verdict::Lives | Verdict::Unfit(_)) {
             escaped.push(mutation.name.as_str());
         }
@@ -86,60 +105,105 @@ pub fn run(root: &Path, names: &[&str]) -> Result<bool, Failure> {
     Ok(escaped.is_empty())
 }
 
-/// The unbroken tree passes all that the mutants are put through. How long its suite may take with a mutant.
-fn check_unmutated(scratch: &Scratch, mutations: &[Mutation]) -> Result<Duration, Failure> {
-    print!("{:<36} ", "(unmutated)");
-    std::io::stdout().flush()?;
-    scratch.refresh()?;
-    let executable = scratch.build(SUITE)?;
-    let known = tests::list(&executable, &scratch.tree)?;
-    for mutation in mutations {
-        if let Some(case) = mutation.cases.iter().find(|case| !known.iter().any(|name| name.contains(*case)))
-        {
-            return Err(format!("{} names a case that doesn't exist: {case}", mutation.name).into());
+fn announce(name: &str) -> Result<(), Failure> {
+    print!("{name:<38} ");
+    Ok(std::io::stdout().flush()?)
+}
+
+/// What mutants are put through.
+struct Bench {
+    scratch: Scratch,
+    /// All cases of the suite.
+    cases: Vec<String>,
+    /// How long the suite, or another test, may take with a mutant.
+    limit: Duration,
+}
+
+impl Bench {
+    /// The unbroken tree passes all of it.
+    fn new(scratch: Scratch, mutations: &[Mutation]) -> Result<Bench, Failure> {
+        announce("(unmutated)")?;
+        let start = Instant::now();
+        scratch.refresh()?;
+        let suite = scratch.build(SUITE)?;
+        let cases = tests::list(&suite, &scratch.tree)?;
+        for mutation in mutations {
+            if let Some(case) =
+                mutation.cases.iter().find(|case| !cases.iter().any(|name| name.contains(*case)))
+            {
+                return Err(format!("{} names a case that doesn't exist: {case}", mutation.name).into());
+            }
+        }
+        let mut bench = Bench { scratch, cases, limit: Duration::from_secs(600) };
+        let mut longest = bench.passes(SUITE, &bench.run(&suite))?;
+        let mut others: Vec<&Other> =
+            mutations.iter().filter_map(|mutation| mutation.test.as_ref()).collect();
+        others.sort_unstable();
+        others.dedup();
+        for other in others {
+            let executable = bench.scratch.build(&other.name)?;
+            longest = longest.max(bench.passes(&other.name, &bench.run_other(&executable, other))?);
+        }
+        println!("passes  {:5.1} s", start.elapsed().as_secs_f32());
+        bench.limit = longest * 2 + CASE_LIMIT;
+        Ok(bench)
+    }
+
+    fn passes(&self, test: &str, run: &Run) -> Result<Duration, Failure> {
+        let begin = Instant::now();
+        match judge(run.go(self.limit)?) {
+            None => Ok(begin.elapsed()),
+            Some(by) => Err(format!("the unmutated tree fails {test}: {by}").into()),
         }
     }
-    let begin = Instant::now();
-    let patience = Duration::from_secs(600);
-    passes(tests::run(&executable, &scratch.tree, "", patience)?, SUITE)?;
-    let taken = begin.elapsed();
-    let mut others: Vec<&str> = mutations.iter().filter_map(|mutation| mutation.test.as_deref()).collect();
-    others.sort_unstable();
-    others.dedup();
-    for test in others {
-        passes(tests::run(&scratch.build(test)?, &scratch.tree, "", patience)?, test)?;
-    }
-    println!("passes  {:5.1} s", begin.elapsed().as_secs_f32());
-    Ok(taken * 2 + CASE_LIMIT)
-}
 
-fn passes(outcome: Outcome, test: &str) -> Result<(), Failure> {
-    match judge(outcome) {
-        None => Ok(()),
-        Some(by) => Err(format!("the unmutated tree fails {test}: {by}").into()),
+    /// All cases.
+    fn run<'a>(&'a self, executable: &'a Path) -> Run<'a> {
+        Run { executable, tree: &self.scratch.tree, filter: "", exact: false, seeds: None }
     }
-}
 
-fn try_out(scratch: &Scratch, mutation: &Mutation, limit: Duration) -> Result<Verdict, Failure> {
-    scratch.refresh()?;
-    scratch.apply(&mutation.patch)?;
-    let suite = scratch.build(SUITE)?;
-    for case in &mutation.cases {
-        if let Some(by) = judge(tests::run(&suite, &scratch.tree, case, CASE_LIMIT)?) {
+    fn run_other<'a>(&'a self, executable: &'a Path, other: &'a Other) -> Run<'a> {
+        Run { filter: &other.filter, seeds: other.seeds.as_deref(), ..self.run(executable) }
+    }
+
+    fn try_out(&self, mutation: &Mutation) -> Result<Verdict, Failure> {
+        self.scratch.refresh()?;
+        self.scratch.apply(&mutation.patch)?;
+        if let Some(by) = self.ask_cases(&mutation.cases)? {
             return Ok(Verdict::Caught(by));
         }
+        // A mutation for another test may well be one that the suite can't see: ask that test first.
+        if let Some(other) = &mutation.test {
+            let executable = self.scratch.build(&other.name)?;
+            if let Some(by) = judge(self.run_other(&executable, other).go(self.limit)?) {
+                return Ok(Verdict::Caught(format!("{}: {by}", other.name)));
+            }
+        }
+        let suite = self.scratch.build(SUITE)?;
+        Ok(match judge(self.run(&suite).go(self.limit)?) {
+            Some(by) if mutation.cases.is_empty() && mutation.test.is_none() => Verdict::Caught(by),
+            Some(by) => Verdict::CaughtByOthers(by),
+            None => Verdict::Lives,
+        })
     }
-    // A mutation for another test may well be one that the suite can't see: ask that test first.
-    if let Some(test) = &mutation.test
-        && let Some(by) = judge(tests::run(&scratch.build(test)?, &scratch.tree, "", limit)?)
-    {
-        return Ok(Verdict::Caught(format!("{test}: {by}")));
+
+    /// Which of these notices first: on the simulation, then on every subject.
+    fn ask_cases(&self, cases: &[String]) -> Result<Option<String>, Failure> {
+        if cases.is_empty() {
+            return Ok(None);
+        }
+        let suite = self.scratch.build(SUITE)?;
+        let named = |name: &&String| cases.iter().any(|case| name.contains(case));
+        let simulated = self.cases.iter().filter(|name| name.starts_with(SIMULATED)).filter(named);
+        let exactly = simulated.map(|name| Run { filter: name, exact: true, ..self.run(&suite) });
+        let everywhere = cases.iter().map(|case| Run { filter: case, ..self.run(&suite) });
+        for run in exactly.chain(everywhere) {
+            if let Some(by) = judge(run.go(CASE_LIMIT)?) {
+                return Ok(Some(by));
+            }
+        }
+        Ok(None)
     }
-    Ok(match judge(tests::run(&suite, &scratch.tree, "", limit)?) {
-        Some(by) if mutation.cases.is_empty() && mutation.test.is_none() => Verdict::Caught(by),
-        Some(by) => Verdict::CaughtByOthers(by),
-        None => Verdict::Lives,
-    })
 }
 
 /// What in the outcome shows that something is broken.
@@ -168,15 +232,20 @@ fn parse(patch: PathBuf) -> Result<Mutation, Failure> {
     let text = fs::read_to_string(&patch)?;
     let name = patch.file_stem().expect("it has an extension").to_string_lossy().into_owned();
     let mut header = text.lines().map_while(|line| line.strip_prefix('#')).map(str::trim);
-    let breaks = header.next().filter(|line| line.starts_with("Guarantee "));
+    let breaks = header.next().filter(|line| BROKEN.iter().any(|begin| line.starts_with(begin)));
     let breaks = breaks.ok_or_else(|| format!("{name}: the header must begin with `# Guarantee N: …`"))?;
-    let (mut cases, mut test) = (Vec::new(), None);
+    let (mut cases, mut test, mut seeds) = (Vec::new(), None, None);
     for line in header {
         match line.split_once(": ") {
             Some(("case", case)) => cases.push(case.to_owned()),
             Some(("test", other)) => test = Some(other.to_owned()),
+            Some(("seeds", range)) => seeds = Some(range.to_owned()),
             _ => return Err(format!("{name}: what is `{line}` in the header?").into()),
         }
     }
+    let test = test.map(|test: String| {
+        let (name, filter) = test.split_once(' ').unwrap_or((&test, ""));
+        Other { name: name.to_owned(), filter: filter.to_owned(), seeds }
+    });
     Ok(Mutation { name, breaks: breaks.to_owned(), cases, test, patch })
 }

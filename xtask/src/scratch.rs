@@ -53,7 +53,8 @@ impl Scratch {
     pub fn build(&self, test: &str) -> Result<PathBuf, Failure> {
         let mut build = Command::new("cargo");
         build.args(["test", "--test", test, "--no-run", "--message-format", "json-render-diagnostics"]);
-        // Debug information would take longer than everything else.
+        // Optimising takes longer than what it saves: a mutant's tests are short. Nor is there debug information.
+        build.args(["--config", "profile.dev.package.nbio-rs.opt-level=0"]);
         build.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_TARGET_DIR", &self.target);
         let messages = successful("cargo test --no-run", build.current_dir(&self.tree).output()?)?;
         executable(&messages).ok_or_else(|| format!("cargo doesn't say where the test {test} is").into())
@@ -63,6 +64,12 @@ impl Scratch {
 /// Where cargo puts what it builds.
 pub fn target(root: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), |dir| root.join(dir))
+}
+
+/// Whether a patch applies to the tracked files as they are.
+pub fn applies(root: &Path, patch: &Path) -> Result<bool, Failure> {
+    let checked = Command::new("git").args(["apply", "--check"]).arg(patch).current_dir(root).output()?;
+    Ok(checked.status.success())
 }
 
 /// The executable that cargo's messages name, one JSON object a line.

@@ -17,12 +17,30 @@ pub enum Outcome {
     TimedOut,
 }
 
-/// Runs the cases of an executable whose names contain `filter`, all for an empty one.
-pub fn run(executable: &Path, tree: &Path, filter: &str, limit: Duration) -> Result<Outcome, Failure> {
-    let mut command = Command::new(executable);
-    command.args(Some(filter).filter(|filter| !filter.is_empty()));
-    // The short forms, on every backend.
-    command.env_remove("NBIO_LONG").env_remove("NBIO_BACKEND").current_dir(tree);
+/// What is to be run.
+pub struct Run<'a> {
+    pub executable: &'a Path,
+    pub tree: &'a Path,
+    /// The cases whose names contain this, or are this; all if it is empty.
+    pub filter: &'a str,
+    pub exact: bool,
+    /// The random programs to run, instead of the test's own choice.
+    pub seeds: Option<&'a str>,
+}
+
+impl Run<'_> {
+    pub fn go(&self, limit: Duration) -> Result<Outcome, Failure> {
+        let mut command = Command::new(self.executable);
+        command.args(Some(self.filter).filter(|filter| !filter.is_empty()));
+        command.args(self.exact.then_some("--exact"));
+        // The short forms, on every backend.
+        command.env_remove("NBIO_LONG").env_remove("NBIO_BACKEND").env_remove("NBIO_SEED");
+        command.envs(self.seeds.map(|seeds| ("NBIO_SEED", seeds))).current_dir(self.tree);
+        watch(command, limit)
+    }
+}
+
+fn watch(mut command: Command, limit: Duration) -> Result<Outcome, Failure> {
     // What mutants say when they panic is of no interest.
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let mut child = Killed(child);
