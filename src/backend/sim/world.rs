@@ -179,7 +179,7 @@ impl World {
 
     /// Lets a moment pass, and everything happen that is due.
     pub(super) fn turn(&mut self) {
-        self.now += TURN;
+        self.now = self.now.saturating_add(TURN);
         self.happen();
     }
 
