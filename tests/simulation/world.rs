@@ -115,6 +115,29 @@ fn the_clock_ends_with_its_numbers() {
     assert_eq!(io.now(), Instant::FAR_FUTURE);
 }
 
+/// A port that one connection has is no other's, whatever address that was bound to.
+#[test]
+fn a_port_is_taken_once() {
+    let io: EventLoop<Vec<Result<std::net::SocketAddr, ErrorKind>>> = io(&Simulation::new(1));
+    let listener = io.listen_tcp(([127, 0, 0, 1], 0)).unwrap();
+    let to = io.local_address(listener).unwrap();
+    let connect = |from: ([u8; 4], u16)| {
+        let mut locals = Vec::new();
+        io.submit(op::Connect::new(to).from(from), |locals: &mut Vec<_>, io, connected| {
+            let local = connected.map(|stream| io.local_address(stream).unwrap());
+            locals.push(local.map_err(|error| error.kind()));
+        });
+        io.run_with(&mut locals).unwrap();
+        locals.remove(0)
+    };
+    let taken = connect(([0, 0, 0, 0], 0)).unwrap();
+    assert_eq!(connect(([127, 0, 0, 1], taken.port())), Err(ErrorKind::AddrInUse));
+    assert_eq!(connect(([0, 0, 0, 0], taken.port())), Err(ErrorKind::AddrInUse));
+    let next = connect(([127, 0, 0, 1], taken.port() + 1)).unwrap();
+    let chosen = connect(([0, 0, 0, 0], 0)).unwrap();
+    assert!(chosen != taken && chosen != next);
+}
+
 /// Loops on two threads share a simulation: each waits for what the other does.
 #[test]
 fn loops_on_two_threads_talk() {
