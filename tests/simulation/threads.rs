@@ -118,3 +118,36 @@ fn the_end_of_the_last_other_loop_is_noticed() {
     });
     assert_eq!(kind, Err(ErrorKind::Deadlock));
 }
+
+/// "Nobody has a `Remote`": one that is gone keeps nobody waiting, nor do closures that have run.
+#[test]
+fn nobody_waits_for_a_remote_that_is_gone() {
+    let kind = run_within_patience(|| {
+        let io: EventLoop = io(&Simulation::new(1));
+        drop(io.remote().unwrap());
+        io.run_blocking(|| (), |_, _, done| assert!(done.is_ok()));
+        io.accept(io.listen_tcp(([127, 0, 0, 1], 0)).unwrap(), |_, _, _| ());
+        io.run().map_err(|error| error.kind())
+    });
+    assert_eq!(kind, Err(ErrorKind::Deadlock));
+}
+
+/// One that is still there is waited for, also when the only other thing to come is 584 years away.
+#[test]
+fn a_remote_is_waited_for() {
+    let waited = run_within_patience(|| {
+        let (simulation, (asleep, before)) = (Simulation::new(1), channel());
+        let io: EventLoop = io(&simulation);
+        io.timer(Duration::MAX, |_, _, _| unreachable!("it never comes"));
+        let remote = io.remote().unwrap();
+        asleep.send(simulation.now()).unwrap();
+        let other = thread::spawn(move || {
+            until_asleep(&simulation, &before);
+            remote.run(|_, io| io.stop()).unwrap();
+        });
+        let waited = io.run();
+        other.join().unwrap();
+        waited
+    });
+    assert_eq!(waited, Ok(()));
+}

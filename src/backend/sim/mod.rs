@@ -199,8 +199,11 @@ impl Backend for Sim {
     }
 
     fn waker(&mut self) -> Result<Waker, Error> {
-        self.shared.world().loops[self.part].has_waker = true;
         Ok(Arc::new(Bell { shared: self.shared.clone(), part: self.part }).into())
+    }
+
+    fn expect_wakes(&mut self, expected: bool) {
+        self.shared.world().loops[self.part].expects_wakes = expected;
     }
 
     fn now(&self) -> Instant {
