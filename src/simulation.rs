@@ -23,7 +23,7 @@ use crate::backend::sim::Shared;
 ///   [`duplicate`](crate::EventLoop::duplicate) are [`Unsupported`](crate::ErrorKind::Unsupported): there are no
 ///   descriptors. Errors have no [`os_error`](crate::Error::os_error).
 /// - A wait that could never end, since nothing is on its way, no other thread has a loop there, and nobody has a
-///   [`Remote`](crate::Remote), ends with [`Deadlock`](crate::ErrorKind::Deadlock).
+///   [`Remote`](crate::Remote) when it begins, ends with [`Deadlock`](crate::ErrorKind::Deadlock).
 /// - [`run_blocking`](crate::EventLoop::run_blocking) uses no other thread: a closure runs on the loop's, just before its
 ///   callback.
 /// - [`detach`](crate::EventLoop::detach) and [`attach`](crate::EventLoop::attach) move sockets between its loops.

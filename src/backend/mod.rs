@@ -117,6 +117,10 @@ pub(crate) trait Backend {
     /// the same. A wait that was ended so appends nothing for it.
     fn waker(&mut self) -> Result<Waker, Error>;
 
+    /// Whether anybody has the waker who might still use it, as far as the next `wait` is concerned. Only a simulation
+    /// cares: it tells a wait that can never end.
+    fn expect_wakes(&mut self, _: bool) {}
+
     /// The loop's clock.
     fn now(&self) -> Instant;
 

@@ -4,6 +4,7 @@
 #[path = "../programs/mod.rs"]
 mod programs;
 mod same;
+mod threads;
 mod world;
 
 use programs::{Ground, Style, run, run_exactly};

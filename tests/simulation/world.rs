@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use nbio::{Builder, Done, ErrorKind, EventLoop, Half, Instant, Simulation, TcpListener, op};
+use nbio::{Builder, Done, ErrorKind, EventLoop, Half, Instant, Operation, Simulation, TcpListener, op};
 
 fn io<S>(simulation: &Simulation) -> EventLoop<S> {
     Builder::new().simulation(simulation).build().expect("a simulation has all it needs")
@@ -87,6 +87,55 @@ fn a_wait_without_an_end_is_a_deadlock() {
     other.run().unwrap();
     io.run().unwrap();
     assert_eq!(io.in_flight(), 0);
+}
+
+/// What is to happen in 584 years never does: it ends no wait, and the clock doesn't go there.
+#[test]
+fn the_far_future_never_comes() {
+    let io: EventLoop = io(&Simulation::new(1));
+    let listener = io.listen_tcp(([127, 0, 0, 1], 0)).unwrap();
+    io.submit(op::Accept::new(listener).timeout(Duration::MAX), |_, _, _| unreachable!("nobody connects"));
+    io.submit(op::Timer::at(Instant::FAR_FUTURE), |_, _, _| unreachable!("it never comes"));
+    io.timer(Duration::MAX, |_, _, _| unreachable!("it never comes"));
+    for _ in 0..2 {
+        assert_eq!(io.run().unwrap_err().kind(), ErrorKind::Deadlock);
+    }
+}
+
+/// A clock near the end of its numbers stays there.
+#[test]
+fn the_clock_ends_with_its_numbers() {
+    let io: EventLoop = io(&Simulation::new(1));
+    let nearly = Instant::FAR_FUTURE - io.now() - Duration::from_nanos(1);
+    io.timer(nearly, |_, io, _| {
+        io.run_blocking(|| (), |_, _, _| ());
+    });
+    io.run().unwrap();
+    io.tick(Some(Duration::from_secs(1))).unwrap();
+    assert_eq!(io.now(), Instant::FAR_FUTURE);
+}
+
+/// A port that one connection has is no other's, whatever address that was bound to.
+#[test]
+fn a_port_is_taken_once() {
+    let io: EventLoop<Vec<Result<std::net::SocketAddr, ErrorKind>>> = io(&Simulation::new(1));
+    let listener = io.listen_tcp(([127, 0, 0, 1], 0)).unwrap();
+    let to = io.local_address(listener).unwrap();
+    let connect = |from: ([u8; 4], u16)| {
+        let mut locals = Vec::new();
+        io.submit(op::Connect::new(to).from(from), |locals: &mut Vec<_>, io, connected| {
+            let local = connected.map(|stream| io.local_address(stream).unwrap());
+            locals.push(local.map_err(|error| error.kind()));
+        });
+        io.run_with(&mut locals).unwrap();
+        locals.remove(0)
+    };
+    let taken = connect(([0, 0, 0, 0], 0)).unwrap();
+    assert_eq!(connect(([127, 0, 0, 1], taken.port())), Err(ErrorKind::AddrInUse));
+    assert_eq!(connect(([0, 0, 0, 0], taken.port())), Err(ErrorKind::AddrInUse));
+    let next = connect(([127, 0, 0, 1], taken.port() + 1)).unwrap();
+    let chosen = connect(([0, 0, 0, 0], 0)).unwrap();
+    assert!(chosen != taken && chosen != next);
 }
 
 /// Loops on two threads share a simulation: each waits for what the other does.

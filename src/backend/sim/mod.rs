@@ -47,6 +47,13 @@ impl Shared {
         self.world.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// As `world`, for what happens to other loops at once and not when this one next waits: those that sleep look again.
+    fn disturb<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
+        let result = act(&mut self.world());
+        self.changed.notify_all();
+        result
+    }
+
     pub(crate) fn now(&self) -> Instant {
         Instant::from_nanos(self.world().now)
     }
@@ -76,7 +83,7 @@ impl Sim {
 
 impl Drop for Sim {
     fn drop(&mut self) {
-        self.shared.world().remove_loop(self.part);
+        self.shared.disturb(|world| world.remove_loop(self.part));
     }
 }
 
@@ -90,7 +97,7 @@ pub(crate) struct LooseSocket {
 impl Drop for LooseSocket {
     fn drop(&mut self) {
         if let Some(number) = self.number {
-            self.shared.world().close(number);
+            self.shared.disturb(|world| world.close(number));
         }
     }
 }
@@ -113,8 +120,7 @@ impl Wake for Bell {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.shared.world().loops[self.part].woken = true;
-        self.shared.changed.notify_all();
+        self.shared.disturb(|world| world.loops[self.part].woken = true);
     }
 }
 
@@ -160,6 +166,8 @@ impl Backend for Sim {
     fn wait(&mut self, limit: Option<Duration>, out: &mut VecDeque<Completion>) -> Result<(), Error> {
         let mut world = self.shared.world();
         let end = limit.map(|limit| (Instant::from_nanos(world.now) + limit).nanos());
+        // The clock doesn't go to the far future: a wait until then has no end.
+        let end = end.filter(|&end| end < u64::MAX || world.now == u64::MAX);
         world.turn();
         loop {
             let part = &mut world.loops[self.part];
@@ -191,8 +199,11 @@ impl Backend for Sim {
     }
 
     fn waker(&mut self) -> Result<Waker, Error> {
-        self.shared.world().loops[self.part].has_waker = true;
         Ok(Arc::new(Bell { shared: self.shared.clone(), part: self.part }).into())
+    }
+
+    fn expect_wakes(&mut self, expected: bool) {
+        self.shared.world().loops[self.part].expects_wakes = expected;
     }
 
     fn now(&self) -> Instant {
@@ -214,7 +225,8 @@ impl Backend for Sim {
     }
 
     fn set_tcp_options(&mut self, descriptor: RawDescriptor, options: &TcpOptions) -> Result<(), Error> {
-        self.call(Kind::SetOptions, |world| world.set_options(descriptor as usize, options))
+        let set = self.shared.disturb(|world| world.set_options(descriptor as usize, options));
+        set.map_err(|error| Error::new(error, Kind::SetOptions))
     }
 
     fn tcp_options(&mut self, descriptor: RawDescriptor) -> Result<TcpOptions, Error> {
@@ -234,11 +246,12 @@ impl Backend for Sim {
     }
 
     fn shutdown(&mut self, descriptor: RawDescriptor, half: Half) -> Result<(), Error> {
-        self.call(Kind::Shutdown, |world| world.shutdown(descriptor as usize, half))
+        let shut = self.shared.disturb(|world| world.shutdown(descriptor as usize, half));
+        shut.map_err(|error| Error::new(error, Kind::Shutdown))
     }
 
     fn close_now(&mut self, descriptor: RawDescriptor) {
-        self.shared.world().close(descriptor as usize);
+        self.shared.disturb(|world| world.close(descriptor as usize));
     }
 
     fn check(&mut self, _: &OwnedDescriptor, _: HandleKind) -> Result<bool, Error> {

@@ -131,18 +131,21 @@ impl Network {
         self.listeners.keys().copied().filter(move |address| address.port() == port)
     }
 
-    /// Takes a local address for a socket that connects.
+    /// Takes a local address for a socket that connects. One that is bound to all addresses connects from the loopback's,
+    /// so it is that one's port which it needs.
     fn bind(&mut self, address: SocketAddr) -> Result<SocketAddr, ErrorKind> {
-        if !is_here(address.ip()) && !address.ip().is_unspecified() {
+        let asked = address.ip();
+        if !is_here(asked) && !asked.is_unspecified() {
             return Err(ErrorKind::AddrNotAvailable);
         }
+        let ip = if asked.is_unspecified() { loopback(asked) } else { asked };
         let port = match address.port() {
-            0 => self.free_port(address.ip()).ok_or(ErrorKind::AddrInUse)?,
+            0 => self.free_port(ip).ok_or(ErrorKind::AddrInUse)?,
             port => port,
         };
-        let address = SocketAddr::new(address.ip(), port);
+        let address = SocketAddr::new(ip, port);
         let taken = self.bound.contains(&address)
-            || self.listening_at_port(port).any(|other| overlap(other.ip(), address.ip()));
+            || self.listening_at_port(port).any(|other| overlap(other.ip(), asked));
         if taken {
             return Err(ErrorKind::AddrInUse);
         }
@@ -197,6 +200,14 @@ impl Network {
 /// Addresses of the simulated machine.
 fn is_here(ip: IpAddr) -> bool {
     ip.is_loopback()
+}
+
+/// The address that connections within a family come from.
+fn loopback(family: IpAddr) -> IpAddr {
+    match family {
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    }
 }
 
 fn overlap(one: IpAddr, other: IpAddr) -> bool {
@@ -291,8 +302,7 @@ impl World {
     fn connect(&mut self, id: ShotId, socket: usize, to: SocketAddr) {
         let to = match to.ip() {
             // "This machine", as Linux understands it.
-            IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, to.port()).into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, to.port()).into(),
+            ip if ip.is_unspecified() => (loopback(ip), to.port()).into(),
             _ => to,
         };
         if !is_here(to.ip()) {
@@ -314,21 +324,14 @@ impl World {
         self.establish(id, socket, number, to);
     }
 
-    /// The local address of a socket that connects, if it has none yet or only a port.
+    /// The local address of a socket that connects, if it has none yet.
     fn choose_local(&mut self, socket: usize, to: SocketAddr) -> Result<(), ErrorKind> {
-        let ip = match to.ip() {
-            IpAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
-            IpAddr::V6(_) => IpAddr::from(Ipv6Addr::LOCALHOST),
-        };
-        let local = self.network.stream(socket).local;
-        let address = match local {
-            Some(local) if !local.ip().is_unspecified() => return Ok(()),
-            Some(local) => {
-                self.network.bound.remove(&local);
-                SocketAddr::new(ip, local.port())
-            }
-            None => SocketAddr::new(ip, self.network.free_port(ip).ok_or(ErrorKind::AddrNotAvailable)?),
-        };
+        if self.network.stream(socket).local.is_some() {
+            return Ok(());
+        }
+        let ip = loopback(to.ip());
+        let port = self.network.free_port(ip).ok_or(ErrorKind::AddrNotAvailable)?;
+        let address = SocketAddr::new(ip, port);
         self.network.bound.insert(address);
         let stream = self.network.stream(socket);
         stream.local = Some(address);

@@ -36,8 +36,8 @@ pub(super) struct Part {
     pub(super) alive: bool,
     /// Another thread asked it to go round.
     pub(super) woken: bool,
-    /// Other threads can ask it to.
-    pub(super) has_waker: bool,
+    /// Other threads may yet ask it to.
+    pub(super) expects_wakes: bool,
     pub(super) ready: VecDeque<Completion>,
     /// Of its jobs whose time has come.
     pub(super) due: Vec<Completer>,
@@ -134,7 +134,7 @@ impl World {
             thread: std::thread::current().id(),
             alive: true,
             woken: false,
-            has_waker: false,
+            expects_wakes: false,
             ready: VecDeque::new(),
             due: Vec::new(),
             shots: Vec::new(),
@@ -179,14 +179,14 @@ impl World {
 
     /// Lets a moment pass, and everything happen that is due.
     pub(super) fn turn(&mut self) {
-        self.now += TURN;
+        self.now = self.now.saturating_add(TURN);
         self.happen();
     }
 
     /// Nothing but what this loop does itself can ever reach it.
     pub(super) fn alone(&self, part: usize) -> bool {
         let own = &self.loops[part];
-        !own.has_waker && self.loops.iter().all(|other| !other.alive || other.thread == own.thread)
+        !own.expects_wakes && self.loops.iter().all(|other| !other.alive || other.thread == own.thread)
     }
 
     /// When the next event is due.

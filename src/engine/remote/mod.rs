@@ -149,10 +149,14 @@ impl Core {
 impl Engine {
     /// Waits for the backend, another thread, or `limit`.
     #[inline(never)]
-    fn wait_for_others(&mut self, shared: &Shared, limit: Option<Duration>) -> Result<(), Error> {
+    fn wait_for_others(&mut self, shared: &Arc<Shared>, limit: Option<Duration>) -> Result<(), Error> {
         let would_wait = limit != Some(Duration::ZERO) && self.batch.is_empty();
         let sleeps = shared.queue.before_wait(would_wait);
         let limit = if sleeps { limit } else { Some(Duration::ZERO) };
+        if sleeps {
+            // Whoever could wake the loop holds a share of this, and only from one comes another.
+            self.backend.cold().expect_wakes(Arc::strong_count(shared) > 1);
+        }
         let waited = self.backend.wait(limit, &mut self.completions);
         if sleeps {
             shared.queue.after_wait();
