@@ -73,6 +73,70 @@ fn a_day_passes_at_once() {
     assert_eq!(simulation.now(), io.now());
 }
 
+/// "And jumps to the next event", not to the end of the wait: a network takes no hours.
+#[test]
+fn events_happen_long_before_the_wait_ends() {
+    for seed in 0..20 {
+        let simulation = Simulation::new(seed);
+        let io: EventLoop<Option<Instant>> = io(&simulation);
+        let listener = io.listen_tcp(([127, 0, 0, 1], 0)).unwrap();
+        io.accept(listener, |_, io, accepted| {
+            io.recv(accepted.unwrap().stream, [0; 8], |at, io, _| *at = Some(io.now()));
+        });
+        io.connect(io.local_address(listener).unwrap(), |_, io, stream| {
+            io.send_all(stream.unwrap(), "hello", |_, _, _| ());
+        });
+        io.timer(Duration::from_secs(3600), |_, _, _| ());
+        let (start, mut at) = (io.now(), None);
+        io.run_with(&mut at).unwrap();
+        assert!(at.unwrap() - start < Duration::from_millis(10), "seed {seed}: {:?}", at.unwrap() - start);
+    }
+}
+
+/// "A turn of the loop takes 1 µs of it": one that never waits gets on, too.
+#[test]
+fn a_turn_takes_a_microsecond() {
+    let io: EventLoop = io(&Simulation::new(1));
+    let start = io.now();
+    for _ in 0..1_000 {
+        io.tick(Some(Duration::ZERO)).unwrap();
+    }
+    assert_eq!(io.now() - start, Duration::from_millis(1));
+}
+
+/// Closing loses nothing that was sent: it arrives, and the end of the stream behind it.
+#[test]
+fn what_was_sent_arrives_after_a_close() {
+    // More than the receiving side takes, less than both sides do.
+    const BYTES: usize = 100_000;
+    for seed in 0..20 {
+        let io: EventLoop<usize> = io(&Simulation::new(seed));
+        let listener = io.listen_tcp(([127, 0, 0, 1], 0)).unwrap();
+        io.connect(io.local_address(listener).unwrap(), |_, io, stream| {
+            let stream = stream.unwrap();
+            io.send_all(stream, vec![7; BYTES], move |_, io, done| {
+                assert_eq!((done.result, done.bytes), (Ok(()), BYTES));
+                io.close(stream);
+            });
+        });
+        io.accept(listener, |_, io, accepted| {
+            let stream = accepted.unwrap().stream;
+            io.timer(Duration::from_secs(1), move |_, io, _| read(io, stream));
+        });
+        let mut bytes = 0;
+        io.run_with(&mut bytes).unwrap();
+        assert_eq!(bytes, BYTES, "seed {seed}");
+    }
+
+    fn read(io: &EventLoop<usize>, stream: nbio::TcpStream) {
+        io.recv(stream, vec![0; 4096], move |bytes, io, done| {
+            assert_eq!(done.result, Ok(()));
+            *bytes += done.bytes;
+            if done.bytes > 0 { read(io, stream) } else { io.close(stream) }
+        });
+    }
+}
+
 /// "A wait that could never end ends with `Deadlock`", and the loop can go on.
 #[test]
 fn a_wait_without_an_end_is_a_deadlock() {
