@@ -1,18 +1,15 @@
-//! `bench echo`: every load against every server, a process each, in turns.
+//! `bench echo`: every load against every server, in turns; server and load generator are a process each, and new
+//! ones for every measurement.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::load::Client;
+use crate::load::Outcome;
 use crate::measure;
+use crate::process::Process;
 use crate::report::{self, LoadReport, Report};
 use crate::servers::Server;
 
@@ -68,8 +65,6 @@ pub struct Sample {
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.repeats > 0, "--repeats must be at least 1");
-    measure::raise_descriptor_limit(4096)?;
-    measure::pin_to_core(args.client_core)?;
     let servers = match args.servers.as_slice() {
         [] => Server::value_variants(),
         chosen => chosen,
@@ -97,15 +92,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         println!("{}", load_report.table(servers));
         report.loads.push(load_report);
     }
-    if let Some(path) = &args.json {
-        let write = || {
-            let mut file = BufWriter::new(File::create(path)?);
-            serde_json::to_writer_pretty(&mut file, &report)?;
-            file.flush()
-        };
-        write().with_context(|| format!("writing {}", path.display()))?;
-    }
-    Ok(())
+    report::write_json(args.json.as_deref(), &report)
 }
 
 /// The loads asked for, or the default ones.
@@ -141,75 +128,45 @@ fn default_messages(connections: usize, size: usize) -> usize {
     small * 16_384 / (16_384 + size)
 }
 
-/// Starts the server, loads it, and reads how much CPU time that took.
+/// Starts a server and loads it.
 fn measure_once(args: &Args, server: Server, load: Load, repeat: usize) -> anyhow::Result<Sample> {
-    let process = ServerProcess::start(server, args.server_core)?;
-    let mut client = Client::connect(process.address, load.connections, load.size)?;
-    let mut latencies = Vec::with_capacity(load.messages);
-
+    let mut process = Process::start(args.server_core, &["serve".into(), report::name(server)])?;
+    let port = process.line()?;
     let warm_up = (load.messages / 10).max(2 * load.connections);
-    client.run(warm_up, &mut latencies)?;
-    latencies.clear();
-    let before = process.cpu_time()?;
-    let elapsed = client.run(load.messages, &mut latencies)?;
-    let cpu = process.cpu_time()?.saturating_sub(before);
-
-    latencies.sort_unstable();
-    let percentile_us = |q| f64::from(measure::percentile(&latencies, q)) / 1e3;
+    let more = [("--warm-up", warm_up.to_string()), ("--server", process.id().to_string())];
+    let outcome = put_under_load(args.client_core, &port, load, &more)?;
     let messages = load.messages as f64;
     Ok(Sample {
         server,
         repeat,
-        cpu_us: cpu.as_secs_f64() * 1e6 / messages,
-        busy: cpu.as_secs_f64() / elapsed.as_secs_f64(),
-        messages_per_s: messages / elapsed.as_secs_f64(),
-        p50_us: percentile_us(0.5),
-        p99_us: percentile_us(0.99),
-        p999_us: percentile_us(0.999),
+        cpu_us: outcome.server_cpu_seconds * 1e6 / messages,
+        busy: outcome.server_cpu_seconds / outcome.seconds,
+        messages_per_s: messages / outcome.seconds,
+        p50_us: outcome.p50_us,
+        p99_us: outcome.p99_us,
+        p999_us: outcome.p999_us,
     })
 }
 
-/// A running server, killed when dropped.
-struct ServerProcess {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl ServerProcess {
-    fn start(server: Server, core: usize) -> anyhow::Result<Self> {
-        let mut child = Command::new("/proc/self/exe")
-            .args(["serve", &report::name(server)])
-            .args(["--core", &core.to_string()])
-            .args(["--parent", &std::process::id().to_string()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("starting it")?;
-        let stdout = child.stdout.take();
-        // Owned by the guard from here on, so that no error leaves it behind.
-        let mut process = Self { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) };
-        let mut line = String::new();
-        BufReader::new(stdout.context("its stdout is not a pipe")?)
-            .read_line(&mut line)
-            .context("reading its port")?;
-        let port = line.trim().parse().with_context(|| format!("it said {line:?} instead of its port"))?;
-        process.address.set_port(port);
-        Ok(process)
+/// Runs a load generator to its end.
+pub fn put_under_load(
+    core: usize,
+    port: &str,
+    load: Load,
+    more: &[(&str, String)],
+) -> anyhow::Result<Outcome> {
+    let mut arguments = vec!["load".into(), format!("127.0.0.1:{port}")];
+    let given = [
+        ("--connections", load.connections.to_string()),
+        ("--size", load.size.to_string()),
+        ("--messages", load.messages.to_string()),
+    ];
+    for (option, value) in given.iter().chain(more) {
+        arguments.extend([(*option).to_owned(), value.clone()]);
     }
-
-    /// Its CPU time so far, read when it has nothing to do any more.
-    fn cpu_time(&self) -> anyhow::Result<Duration> {
-        // The scheduler brings the figure up to date when the server blocks,
-        // which it does microseconds after the last echo.
-        std::thread::sleep(Duration::from_millis(10));
-        measure::cpu_time(self.child.id())
-    }
-}
-
-impl Drop for ServerProcess {
-    fn drop(&mut self) {
-        // Both fail only for a process that has ended and been waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    let mut process = Process::start(core, &arguments)?;
+    let line = process.line().context("load generator")?;
+    let outcome = serde_json::from_str(&line).with_context(|| format!("load generator: {line:?}"))?;
+    process.finish().context("load generator")?;
+    Ok(outcome)
 }

@@ -3,7 +3,8 @@
 //! Every connection sends a message, waits for the whole echo, compares it and
 //! sends the next. It is an io_uring loop of its own (a send and a receive per
 //! message, batched over all connections), so that it takes less CPU time per
-//! message than any server and does not become what is measured.
+//! message than any server and does not become what is measured. It runs in a
+//! process of its own, and says what it measured as a line of JSON.
 
 use std::mem;
 use std::net::{SocketAddr, TcpStream};
@@ -14,8 +15,10 @@ use anyhow::{Context, bail, ensure};
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, Timespec};
 use io_uring::{IoUring, opcode};
+use serde::{Deserialize, Serialize};
 use socket2::SockRef;
 
+use crate::process::Place;
 use crate::{measure, ring};
 
 /// Two operations for each of many connections at once.
@@ -34,6 +37,72 @@ const POLL_FIRST: u16 = 1;
 
 /// Messages start at this many different places in the pattern.
 const SHIFTS: usize = 251;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The server's address
+    address: SocketAddr,
+    #[arg(long)]
+    connections: usize,
+    /// The size of a message in bytes
+    #[arg(long)]
+    size: usize,
+    /// Messages to exchange, all connections together
+    #[arg(long)]
+    messages: usize,
+    /// Messages to exchange before, unmeasured
+    #[arg(long, default_value_t = 0)]
+    warm_up: usize,
+    /// The server's process, whose CPU time is read before and after
+    #[arg(long)]
+    server: Option<u32>,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// What the measured part of a load gave.
+#[derive(Serialize, Deserialize)]
+pub struct Outcome {
+    pub seconds: f64,
+    /// CPU time of the server's process, if it was named.
+    pub server_cpu_seconds: f64,
+    pub p50_us: f64,
+    pub p99_us: f64,
+    pub p999_us: f64,
+}
+
+/// Loads a server from this process.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    args.place.take()?;
+    let mut client = Client::connect(args.address, args.connections, args.size)?;
+    let mut latencies = Vec::with_capacity(args.messages.max(args.warm_up));
+    client.run(args.warm_up, &mut latencies)?;
+    latencies.clear();
+    let before = server_cpu_time(args)?;
+    let elapsed = client.run(args.messages, &mut latencies)?;
+    let cpu = server_cpu_time(args)?.saturating_sub(before);
+
+    latencies.sort_unstable();
+    let percentile_us = |q| f64::from(measure::percentile(&latencies, q)) / 1e3;
+    let outcome = Outcome {
+        seconds: elapsed.as_secs_f64(),
+        server_cpu_seconds: cpu.as_secs_f64(),
+        p50_us: percentile_us(0.5),
+        p99_us: percentile_us(0.99),
+        p999_us: percentile_us(0.999),
+    };
+    println!("{}", serde_json::to_string(&outcome)?);
+    Ok(())
+}
+
+/// Its CPU time so far, read when it has nothing to do any more.
+fn server_cpu_time(args: &Args) -> anyhow::Result<Duration> {
+    let Some(server) = args.server else { return Ok(Duration::ZERO) };
+    // The scheduler brings the figure up to date when the server blocks, which it does microseconds after the last
+    // echo.
+    std::thread::sleep(Duration::from_millis(10));
+    measure::cpu_time(server)
+}
 
 struct Connection {
     stream: TcpStream,
@@ -72,7 +141,7 @@ impl Connection {
     }
 }
 
-pub struct Client {
+struct Client {
     ring: IoUring,
     connections: Vec<Connection>,
     pattern: Vec<u8>,
@@ -80,7 +149,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn connect(server: SocketAddr, connections: usize, size: usize) -> anyhow::Result<Self> {
+    fn connect(server: SocketAddr, connections: usize, size: usize) -> anyhow::Result<Self> {
         let connect = |index| {
             let stream = TcpStream::connect(server)
                 .with_context(|| format!("connecting number {index} to {server}"))?;
@@ -116,7 +185,7 @@ impl Client {
 
     /// Exchanges `messages` messages, all connections at a time, adds every
     /// round trip's nanoseconds to `latencies` and returns the time it took.
-    pub fn run(&mut self, messages: usize, latencies: &mut Vec<u32>) -> anyhow::Result<Duration> {
+    fn run(&mut self, messages: usize, latencies: &mut Vec<u32>) -> anyhow::Result<Duration> {
         let Self { ring, connections, pattern, in_flight } = self;
         let (submitter, mut queue, mut completions) = ring.split();
         let mut to_start = messages;

@@ -3,12 +3,17 @@
 //! Run `cargo run --release -p bench -- help`, and see README.md for what is
 //! measured and how.
 
+mod alloc;
+mod counts;
 mod echo;
 mod load;
 mod measure;
+mod process;
+mod remote;
 mod report;
 mod ring;
 mod servers;
+mod sim;
 mod timers;
 
 use clap::{Parser, Subcommand};
@@ -24,23 +29,36 @@ struct Cli {
 enum Command {
     /// Compare TCP echo servers: server CPU time per message, rate, latency
     Echo(echo::Args),
+    /// Count what echo servers do per message: system calls, allocations, instructions
+    Counts(counts::Args),
+    /// Compare round trips from another thread to the loop and back
+    Remote(remote::Args),
+    /// Operations per second in a simulation
+    Sim(sim::Args),
     /// Compare timer queues: insert, cancel, fire
     Timers {
         /// How often the whole comparison is repeated
         #[arg(long, default_value_t = 5)]
         repeats: usize,
     },
-    /// Run one echo server (what `echo` starts for every measurement)
+    /// Run one echo server (what `echo` and `counts` start for every measurement)
     Serve(servers::Args),
+    /// Run the load generator (what `echo` and `counts` start for every measurement)
+    Load(load::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Echo(args) => echo::run(&args),
+        Command::Counts(args) => counts::run(&args),
+        Command::Remote(args) => remote::run(&args),
+        Command::Sim(args) => sim::run(&args),
         Command::Timers { repeats } => {
+            println!("{}\n", measure::machine()?);
             timers::run(repeats);
             Ok(())
         }
         Command::Serve(args) => servers::serve(&args),
+        Command::Load(args) => load::run(&args),
     }
 }

@@ -1,7 +1,11 @@
 //! The table of `bench echo`, and the figures behind it for `--json`.
 
 use std::fmt::Write;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
 
+use anyhow::Context;
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -24,6 +28,17 @@ pub struct LoadReport {
 /// What a server is called on the command line and in the table.
 pub fn name(server: Server) -> String {
     server.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+/// Writes all figures to this file, if one was asked for.
+pub fn write_json(path: Option<&Path>, report: &impl Serialize) -> anyhow::Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let write = || {
+        let mut file = BufWriter::new(File::create(path)?);
+        serde_json::to_writer_pretty(&mut file, report)?;
+        file.flush()
+    };
+    write().with_context(|| format!("writing {}", path.display()))
 }
 
 impl LoadReport {

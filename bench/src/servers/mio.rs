@@ -23,10 +23,11 @@ struct Connection {
 }
 
 /// Whether a connection goes on.
-#[derive(PartialEq)]
 enum Outcome {
     Open,
     Over,
+    /// Nothing goes on: the server is to end.
+    End,
 }
 
 impl Connection {
@@ -40,6 +41,7 @@ impl Connection {
         loop {
             while !self.unsent.is_empty() {
                 match self.stream.write(&self.buffer[self.unsent.clone()]) {
+                    Ok(count) if super::echoed(count) => return Outcome::End,
                     Ok(count) => self.unsent.start += count,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => return Outcome::Open,
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -82,9 +84,10 @@ pub fn run() -> anyhow::Result<()> {
                 continue;
             }
             let key = event.token().0;
-            let outcome = connections[key].progress(event.is_read_closed());
-            if outcome == Outcome::Over {
-                connections.remove(key);
+            match connections[key].progress(event.is_read_closed()) {
+                Outcome::Open => {}
+                Outcome::Over => drop(connections.remove(key)),
+                Outcome::End => return Ok(()),
             }
         }
     }

@@ -4,6 +4,8 @@
 //! Common rules: one thread; one buffer of [`BUFFER`] bytes per connection;
 //! what a receive brought is sent back whole before the next receive.
 //!
+//! A server ends by itself when [`echoed`] says so, or is killed.
+//!
 //! To add a server: a `mod` line, a [`Server`] variant, an arm in [`serve`].
 
 mod mio;
@@ -13,20 +15,21 @@ mod tokio;
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use anyhow::{Context, ensure};
-use nix::sys::signal::Signal;
+use anyhow::Context;
 use socket2::{Domain, Socket, Type};
 
-use crate::measure;
+use crate::process::Place;
+use crate::{alloc, measure};
 
 /// Size of a connection's buffer, and so the most one receive brings.
 pub const BUFFER: usize = 16 * 1024;
 
-/// A server is killed after this many seconds, whatever happens.
-pub const LIFETIME: u32 = 150;
+/// How many bytes are to be echoed until the end.
+static LEFT: AtomicU64 = AtomicU64::new(u64::MAX);
 
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Server {
     /// Hand-written io_uring loop on the io-uring crate: the yardstick
@@ -42,34 +45,42 @@ pub enum Server {
 #[derive(clap::Args)]
 pub struct Args {
     server: Server,
-    /// The core to run on
+    /// End after as many messages, and say what was allocated
+    #[arg(long, requires = "size")]
+    messages: Option<u64>,
+    /// The size of these messages in bytes
     #[arg(long)]
-    core: Option<usize>,
-    /// Exit unless this process is the parent
-    #[arg(long)]
-    parent: Option<i32>,
+    size: Option<u64>,
+    #[command(flatten)]
+    place: Place,
 }
 
-/// Runs a server in this process; the port is the one line on stdout.
+/// Runs a server in this process; the port is the first line on stdout. If it ends after some messages, the second
+/// is what it has allocated.
 pub fn serve(args: &Args) -> anyhow::Result<()> {
-    // Killed with its parent and at the latest by the alarm. Watching stdin
-    // instead would take a second thread, and a process with threads pays more
-    // for every file descriptor it looks up.
-    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).context("asking to die with the parent")?;
-    if let Some(parent) = args.parent {
-        ensure!(nix::unistd::getppid().as_raw() == parent, "the parent is gone already");
+    args.place.take()?;
+    let bytes = args.messages.and_then(|messages| messages.checked_mul(args.size?));
+    if let Some(bytes) = bytes {
+        LEFT.store(bytes, Relaxed);
+        alloc::start();
     }
-    nix::unistd::alarm::set(LIFETIME);
-    if let Some(core) = args.core {
-        measure::pin_to_core(core)?;
-    }
-    measure::raise_descriptor_limit(4096)?;
     match args.server {
         Server::Raw => raw::run(),
         Server::Nbio => nbio::run(),
         Server::Mio => mio::run(),
         Server::Tokio => tokio::run(),
-    }
+    }?;
+    say(&serde_json::to_string(&alloc::so_far())?)
+}
+
+/// Counts what was sent back whole; true if that was all, and the server is to end.
+///
+/// Servers have one thread, so a load and a store do; as a static it costs all of them the same.
+#[inline]
+pub fn echoed(bytes: usize) -> bool {
+    let left = LEFT.load(Relaxed).saturating_sub(bytes as u64);
+    LEFT.store(left, Relaxed);
+    left == 0
 }
 
 /// A listener on a free port of 127.0.0.1, announced on stdout.
@@ -91,7 +102,10 @@ pub fn listen() -> anyhow::Result<TcpListener> {
 
 /// Tells the parent the port, for a server that cannot use [`listen`].
 pub fn announce(port: u16) -> anyhow::Result<()> {
+    say(&port.to_string())
+}
+
+fn say(line: &str) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "{port}").context("telling the port")?;
-    stdout.flush().context("telling the port")
+    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("writing to stdout")
 }

@@ -30,6 +30,7 @@ fn echo(io: &EventLoop, stream: TcpStream, done: Done<Vec<u8>>) {
         return io.close(stream);
     }
     io.send_all(stream, done.buf, move |_, io, sent| match sent.result {
+        Ok(()) if super::echoed(sent.bytes) => io.stop(),
         Ok(()) => receive(io, stream, sent.buf),
         Err(_) => io.close(stream),
     });

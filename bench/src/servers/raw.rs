@@ -24,6 +24,14 @@ enum State {
     Sending { sent: usize, len: usize },
 }
 
+enum Next {
+    Operation(Entry),
+    /// The connection is over.
+    Close,
+    /// The server is.
+    End,
+}
+
 /// A connection; it always has exactly one operation under way.
 struct Connection {
     socket: OwnedFd,
@@ -49,21 +57,25 @@ impl Connection {
             .build()
     }
 
-    /// The operation to follow one that ended with `result`, or `None` when
-    /// the connection is over.
-    fn next(&mut self, result: i32) -> Option<Entry> {
-        let count = usize::try_from(result).ok().filter(|count| *count > 0)?;
-        Some(match self.state {
-            State::Receiving => self.send(0, count),
-            State::Sending { sent, len } if sent + count < len => self.send(sent + count, len),
-            State::Sending { .. } => self.receive(),
-        })
+    /// What follows an operation that ended with `result`.
+    fn next(&mut self, result: i32) -> Next {
+        let Some(count) = usize::try_from(result).ok().filter(|count| *count > 0) else {
+            return Next::Close;
+        };
+        match self.state {
+            State::Receiving => Next::Operation(self.send(0, count)),
+            State::Sending { sent, len } if sent + count < len => {
+                Next::Operation(self.send(sent + count, len))
+            }
+            State::Sending { len, .. } if super::echoed(len) => Next::End,
+            State::Sending { .. } => Next::Operation(self.receive()),
+        }
     }
 }
 
 pub fn run() -> anyhow::Result<()> {
     let listener = super::listen()?;
-    // Not dropped on an error: the kernel could still be filling the buffers.
+    // Not dropped at the end: the kernel could still be filling the buffers.
     let mut connections = ManuallyDrop::new(Slab::<Connection>::with_capacity(1024));
     let mut ring = ring::build(ENTRIES).context("setting up the io_uring")?;
     let (mut submitter, mut queue, mut completions) = ring.split();
@@ -91,10 +103,11 @@ pub fn run() -> anyhow::Result<()> {
                 // SAFETY: the buffer is on the heap, belongs to this one
                 // operation, and is freed only after an operation ended
                 // without another following it.
-                Some(entry) => unsafe {
+                Next::Operation(entry) => unsafe {
                     ring::push(&submitter, &mut queue, &entry.user_data(key as u64))?;
                 },
-                None => drop(connections.remove(key)),
+                Next::Close => drop(connections.remove(key)),
+                Next::End => return Ok(()),
             }
         }
     }

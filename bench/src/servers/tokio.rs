@@ -1,8 +1,11 @@
 //! Tokio: current_thread runtime, a task per connection.
 
+use std::sync::Arc;
+
 use anyhow::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 use super::BUFFER;
 
@@ -14,9 +17,13 @@ pub fn run() -> anyhow::Result<()> {
         // Accepting in a task of its own: `block_on`'s own future is polled
         // more often than the tasks are.
         tokio::spawn(async move {
+            let over = Arc::new(Notify::new());
             loop {
-                let (stream, _) = listener.accept().await.context("accept")?;
-                tokio::spawn(echo(stream));
+                let (stream, _) = tokio::select! {
+                    accepted = listener.accept() => accepted.context("accept")?,
+                    () = over.notified() => return Ok(()),
+                };
+                tokio::spawn(echo(stream, over.clone()));
             }
         })
         .await
@@ -24,12 +31,15 @@ pub fn run() -> anyhow::Result<()> {
     })
 }
 
-async fn echo(mut stream: TcpStream) {
+async fn echo(mut stream: TcpStream, over: Arc<Notify>) {
     let mut buffer = Box::new([0; BUFFER]);
     // An error ends this connection only, like the end of its stream.
     while let Ok(count @ 1..) = stream.read(&mut buffer[..]).await {
         if stream.write_all(&buffer[..count]).await.is_err() {
             return;
+        }
+        if super::echoed(count) {
+            return over.notify_one();
         }
     }
 }

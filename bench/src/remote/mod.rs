@@ -1,0 +1,259 @@
+//! `bench remote`: how long it takes another thread to have something done by the loop and to be told so.
+//!
+//! The loop runs on one core, the threads that ask on another. Each thread asks `batch` questions, waits until all are
+//! answered, and asks the next; with several threads all do so at once.
+
+mod answers;
+mod loops;
+
+use std::path::PathBuf;
+use std::sync::{Barrier, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use nix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+
+use crate::measure::{self, Summary};
+use crate::report;
+use answers::{Answers, Channel, Oneshot, Unpark};
+use loops::{Door, NbioRun, NbioSubmit, TokioChannel, TokioSpawn};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Numbers of threads that ask
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 4])]
+    threads: Vec<usize>,
+    /// Numbers of questions that a thread asks before it waits for the answers, at most 512
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 64])]
+    batch: Vec<usize>,
+    /// Questions per measurement, all threads together [default: what takes about half a second]
+    #[arg(long)]
+    questions: Option<usize>,
+    /// Times to measure every way under every load
+    #[arg(long, default_value_t = 9)]
+    repeats: usize,
+    /// The core the loop runs on
+    #[arg(long, default_value_t = 0)]
+    loop_core: usize,
+    /// The core the threads that ask run on
+    #[arg(long, default_value_t = 1)]
+    thread_core: usize,
+    /// Write all raw figures to this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct Load {
+    threads: usize,
+    batch: usize,
+    questions: usize,
+}
+
+#[derive(Serialize)]
+struct Report {
+    machine: String,
+    loads: Vec<LoadReport>,
+}
+
+#[derive(Serialize)]
+struct LoadReport {
+    #[serde(flatten)]
+    load: Load,
+    samples: Vec<Sample>,
+}
+
+/// What one run of one way gave.
+#[derive(Serialize)]
+struct Sample {
+    way: &'static str,
+    repeat: usize,
+    /// From the first question of a batch to its last answer, in microseconds.
+    batch_us: f64,
+    /// CPU time of the process per question, all threads together, in microseconds.
+    cpu_us: f64,
+}
+
+type Measure = fn(&Args, Load) -> anyhow::Result<(Duration, Duration)>;
+
+/// How it is asked, and how answered.
+const WAYS: [(&str, Measure); 10] = [
+    ("nbio run, unpark", measure_once::<NbioRun, Unpark>),
+    ("nbio run, std channel", measure_once::<NbioRun, Channel>),
+    ("nbio run, oneshot", measure_once::<NbioRun, Oneshot>),
+    ("nbio submit, unpark", measure_once::<NbioSubmit, Unpark>),
+    ("nbio submit, std channel", measure_once::<NbioSubmit, Channel>),
+    ("nbio submit, oneshot", measure_once::<NbioSubmit, Oneshot>),
+    ("tokio channel, unpark", measure_once::<TokioChannel<<Unpark as Answers>::Reply>, Unpark>),
+    ("tokio channel, std channel", measure_once::<TokioChannel<<Channel as Answers>::Reply>, Channel>),
+    ("tokio channel, oneshot", measure_once::<TokioChannel<<Oneshot as Answers>::Reply>, Oneshot>),
+    ("tokio spawn, unpark", measure_once::<TokioSpawn, Unpark>),
+];
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    ensure!(args.repeats > 0, "--repeats must be at least 1");
+    let mut report = Report { machine: measure::machine()?, loads: Vec::new() };
+    println!("{}", report.machine);
+    println!(
+        "loop on core {}, threads that ask on core {}, {} repeats",
+        args.loop_core, args.thread_core, args.repeats
+    );
+    for &threads in &args.threads {
+        for &batch in &args.batch {
+            ensure!((1..=64).contains(&threads), "threads must be 1 to 64, not {threads}");
+            // What waits for nbio's loop is bounded, by 4,096 unless it is told otherwise.
+            ensure!((1..=512).contains(&batch) && threads * batch <= 4096, "too many questions at once");
+            let questions = args.questions.unwrap_or(if threads * batch == 1 { 15_000 } else { 150_000 });
+            let load = Load { threads, batch, questions };
+            let load_report = measure_load(args, load)?;
+            println!("\n{}", load_report.table());
+            report.loads.push(load_report);
+        }
+    }
+    report::write_json(args.json.as_deref(), &report)
+}
+
+fn measure_load(args: &Args, load: Load) -> anyhow::Result<LoadReport> {
+    let mut samples = Vec::new();
+    for repeat in 0..args.repeats {
+        for turn in 0..WAYS.len() {
+            let (way, measure) = WAYS[(turn + repeat) % WAYS.len()];
+            let (elapsed, cpu) = measure(args, load).with_context(|| way.to_owned())?;
+            let asked = (load.rounds() * load.batch * load.threads) as f64;
+            samples.push(Sample {
+                way,
+                repeat,
+                batch_us: elapsed.as_secs_f64() * 1e6 / load.rounds() as f64,
+                cpu_us: cpu.as_secs_f64() * 1e6 / asked,
+            });
+        }
+    }
+    Ok(LoadReport { load, samples })
+}
+
+/// One run: the time that the threads took, and the CPU time of the whole process meanwhile.
+fn measure_once<D: Door<A::Reply>, A: Answers>(
+    args: &Args,
+    load: Load,
+) -> anyhow::Result<(Duration, Duration)> {
+    let (doors, door) = mpsc::channel();
+    // For the threads that ask, and this one.
+    let barrier = Barrier::new(load.threads + 1);
+    thread::scope(|scope| {
+        let server = scope.spawn(move || {
+            measure::pin_to_core(args.loop_core)?;
+            D::serve(&doors)
+        });
+        let door: D = match door.recv() {
+            Ok(door) => door,
+            // It ended without one: it knows why.
+            Err(_) => return Err(joined(server.join()).err().context("the loop gave no door")?),
+        };
+        let askers: Vec<_> = (0..load.threads)
+            .map(|_| {
+                let (door, barrier) = (door.clone(), &barrier);
+                scope.spawn(move || ask::<D, A>(&door, load, args.thread_core, barrier))
+            })
+            .collect();
+        drop(door);
+        barrier.wait();
+        let (start, cpu) = (Instant::now(), process_cpu_time()?);
+        barrier.wait();
+        let (elapsed, cpu) = (start.elapsed(), process_cpu_time()?.saturating_sub(cpu));
+        for asker in askers {
+            joined(asker.join())?;
+        }
+        joined(server.join())?;
+        Ok((elapsed, cpu))
+    })
+}
+
+/// Asks all that this thread is to ask, between two barriers.
+fn ask<D: Door<A::Reply>, A: Answers>(
+    door: &D,
+    load: Load,
+    core: usize,
+    barrier: &Barrier,
+) -> anyhow::Result<()> {
+    let pinned = measure::pin_to_core(core);
+    let mut answers = A::new(load.batch);
+    let mut rounds = |count| {
+        for _ in 0..count {
+            answers.expect(load.batch);
+            for _ in 0..load.batch {
+                door.ask(answers.reply());
+            }
+            answers.wait();
+        }
+    };
+    rounds((load.rounds() / 10).max(1));
+    barrier.wait();
+    rounds(load.rounds());
+    barrier.wait();
+    pinned
+}
+
+fn joined(result: thread::Result<anyhow::Result<()>>) -> anyhow::Result<()> {
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn process_cpu_time() -> anyhow::Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).context("the process's CPU time")?.into())
+}
+
+impl Load {
+    /// Batches of one thread.
+    fn rounds(self) -> usize {
+        (self.questions / (self.threads * self.batch)).max(1)
+    }
+}
+
+impl LoadReport {
+    fn table(&self) -> String {
+        let Load { threads, batch, .. } = self.load;
+        let (base, _) = self.tokios_best();
+        let mut lines = vec![
+            format!("{threads} threads, batches of {batch} (x tokio: of {base:?} in the same repeat)"),
+            format!(
+                "{:<28}{:>9}  {:<17}{:>8}  {:<13}{:>12}",
+                "asked, answered", "us/batch", "(min..max)", "x tokio", "(min..max)", "CPU us each"
+            ),
+        ];
+        lines.extend(WAYS.iter().filter_map(|(way, _)| self.line(way, base)));
+        lines.join("\n")
+    }
+
+    fn line(&self, way: &str, base: &str) -> Option<String> {
+        let time = self.over_repeats(way, |sample| sample.batch_us)?;
+        let ratio = Summary::of(self.of(way).filter_map(|sample| {
+            let base = self.of(base).find(|other| other.repeat == sample.repeat)?;
+            Some(sample.batch_us / base.batch_us)
+        }))?;
+        Some(format!(
+            "{way:<28}{:>9.2}  {:<17}{:>8.3}  {:<13}{:>12.2}",
+            time.median,
+            format!("({:.2}..{:.2})", time.min, time.max),
+            ratio.median,
+            format!("({:.2}..{:.2})", ratio.min, ratio.max),
+            self.over_repeats(way, |sample| sample.cpu_us)?.median,
+        ))
+    }
+
+    /// tokio's way with the least median: what the others are compared with.
+    fn tokios_best(&self) -> (&'static str, f64) {
+        let tokios = WAYS.iter().filter(|(way, _)| way.starts_with("tokio"));
+        let medians =
+            tokios.filter_map(|(way, _)| Some((*way, self.over_repeats(way, |s| s.batch_us)?.median)));
+        medians.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or_default()
+    }
+
+    fn of(&self, way: &str) -> impl Iterator<Item = &Sample> {
+        self.samples.iter().filter(move |sample| sample.way == way)
+    }
+
+    fn over_repeats(&self, way: &str, value: fn(&Sample) -> f64) -> Option<Summary> {
+        Summary::of(self.of(way).map(value))
+    }
+}
