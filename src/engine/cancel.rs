@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::finish::Next;
 use super::handles::{EntryState, Lane};
-use super::op::{Offload, Op};
+use super::op::Op;
 use super::slots::{NONE, Payload, State};
 use super::{Core, Engine};
 use crate::backend::Outcome;
@@ -85,7 +85,7 @@ impl Engine {
             State::Queued => self.end_here(index, Some(error)),
             State::InFlight => match header.op {
                 Op::Timer(_) => self.end_here(index, Some(error)),
-                Op::Blocking(_) => self.cancel_job(index, error),
+                Op::Blocking { .. } => self.cancel_job(index, error),
                 Op::Close => self.end_early(index, error),
                 Op::Connect => {
                     self.end_early(index, error);
@@ -134,7 +134,7 @@ impl Engine {
 
     /// Takes a job back from the backend, if it has not begun. If it has, it can't be stopped.
     fn withdraw(&mut self, index: u32) -> bool {
-        let Op::Blocking(Offload { ticket, .. }) = self.slots.header(index).op else { return false };
+        let Op::Blocking { ticket } = self.slots.header(index).op else { return false };
         let withdrawn = self.backend.cold().withdraw(ticket);
         if withdrawn {
             self.slots.header_mut(index).engaged = false;
@@ -145,7 +145,7 @@ impl Engine {
     fn ask_backend(&mut self, index: u32) {
         let token = self.token(index);
         let header = self.slots.header(index);
-        if header.engaged && !matches!(header.op, Op::Blocking(_)) {
+        if header.engaged && !matches!(header.op, Op::Blocking { .. }) {
             self.backend.cold().cancel(token, header.readiness);
         }
     }

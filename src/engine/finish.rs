@@ -44,25 +44,25 @@ impl Engine {
 
     fn finish(&mut self, Completion { token, outcome }: Completion) -> Next {
         let index = token.index;
-        let current = self.token(index) == token;
-        if outcome == Outcome::Settled {
-            // It may have been removed since.
-            let waiting = current && self.slots.header(index).state == State::Done;
-            return if waiting { Next::Callback(index) } else { Next::Nothing };
+        if self.token(index) != token {
+            // Removed, called back early, or left behind by the end of the loop.
+            let harmless =
+                matches!(outcome, Outcome::Settled | Outcome::NotFound | Outcome::Ran | Outcome::NotRun(_));
+            assert!(harmless, "a slot is not freed while the backend has it");
+            return Next::Nothing;
         }
-        if outcome == Outcome::NotFound {
-            if current {
-                self.cancel_missed(index);
+        match outcome {
+            Outcome::Settled => {
+                // It may have been removed since.
+                let waiting = self.slots.header(index).state == State::Done;
+                return if waiting { Next::Callback(index) } else { Next::Nothing };
             }
-            return Next::Nothing;
+            Outcome::NotFound => {
+                self.cancel_missed(index);
+                return Next::Nothing;
+            }
+            _ => {}
         }
-        if let Outcome::Ran | Outcome::NotRun(_) = outcome
-            && !current
-        {
-            // Left behind by the end of the loop.
-            return Next::Nothing;
-        }
-        assert!(current, "a slot is not freed while the backend has it");
         self.slots.header_mut(index).engaged = false;
         if matches!(self.slots.header(index).op, Op::Close) {
             return self.closed(index, outcome);

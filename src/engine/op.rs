@@ -52,7 +52,10 @@ pub(crate) enum Op {
     Close,
     Timer(Schedule),
     NextTick,
-    Blocking(Offload),
+    /// A job for another thread, by what the backend calls it.
+    Blocking {
+        ticket: u64,
+    },
 }
 
 impl Op {
@@ -64,7 +67,7 @@ impl Op {
             Op::Shutdown(Half::Write | Half::Both) => Lane::Send,
             Op::Shutdown(Half::Read) => Lane::Free,
             Op::Accept { .. } | Op::Connect | Op::Close => Lane::Free,
-            Op::Timer(_) | Op::NextTick | Op::Blocking(_) => Lane::Free,
+            Op::Timer(_) | Op::NextTick | Op::Blocking { .. } => Lane::Free,
         }
     }
 
@@ -114,12 +117,11 @@ impl Schedule {
     }
 }
 
-/// A job for another thread. Its closure and its result are the payload's to drop, never this one's: this may be
-/// dropped while the engine is borrowed.
+/// A job for another thread, and how that tells the loop. Closure and result are the payload's to drop, never this
+/// one's: this may be dropped while the engine is borrowed.
 pub(crate) struct Offload {
     pub(crate) work: Arc<dyn Work>,
-    /// What the backend calls it.
-    pub(crate) ticket: u64,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What an operation struct asks for.
@@ -134,15 +136,14 @@ pub struct Request {
     pub(crate) append: bool,
 }
 
-#[derive(Debug)]
 pub(crate) enum Target {
     /// The loop alone.
     Loop,
     Handle(Id),
     /// A connection to be made: its place in the handle table and the scratch block with the address.
     Connection(Result<(u32, NonNull<u8>), Error>),
-    /// The backend's other threads, and how they tell the loop of their jobs.
-    Pool(Result<Arc<Shared>, Error>),
+    /// The backend's other threads.
+    Pool(Result<Offload, Error>),
     /// The buffers are unfit for what is asked.
     Nothing,
     /// A point in time.
@@ -156,6 +157,7 @@ impl Request {
     }
 
     /// The end of its time on the loop's clock, read by `now` only when it is needed.
+    #[inline]
     pub(crate) fn limit(&self, now: impl FnOnce() -> Instant) -> Option<u64> {
         match self.options.limit {
             Limit::None => None,

@@ -2,12 +2,10 @@
 
 use std::alloc::Layout;
 use std::ptr::NonNull;
-use std::sync::Arc;
 
 use super::Engine;
 use super::handles::Lane;
-use super::op::{Op, Request, Schedule, Target};
-use super::remote::Shared;
+use super::op::{Offload, Op, Request, Schedule, Target};
 use super::slots::{NONE, State};
 use super::timers::TimerKey;
 use crate::backend::{Address, Shot};
@@ -71,7 +69,7 @@ impl Engine {
                     _ => self.link(index, entry),
                 }
             }
-            Target::Pool(shared) => self.offload(index, shared?),
+            Target::Pool(offload) => self.offload(index, offload?),
             Target::Nothing => return Err(Error::new(ErrorKind::InvalidInput, kind)),
             Target::Connection(connection) => {
                 let (entry, scratch) = connection?;
@@ -189,14 +187,14 @@ impl Engine {
     }
 
     /// Gives a job to the backend's other threads.
-    fn offload(&mut self, index: u32, shared: Arc<Shared>) {
+    fn offload(&mut self, index: u32, Offload { work, shared }: Offload) {
         let token = self.token(index);
         let header = self.slots.header_mut(index);
         header.state = State::InFlight;
         header.engaged = true;
-        let Op::Blocking(offload) = &mut header.op else { unreachable!("only jobs are offloaded") };
         let completer = Box::new(move |outcome| shared.push_completion(token, outcome));
-        offload.ticket = self.backend.cold().offload(offload.work.clone(), completer);
+        let ticket = self.backend.cold().offload(work, completer);
+        self.slots.header_mut(index).op = Op::Blocking { ticket };
     }
 
     /// A scratch block with an address in it.

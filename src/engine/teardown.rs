@@ -109,7 +109,7 @@ impl Engine {
 
     fn let_go_of_job(&mut self, index: u32) -> bool {
         let header = self.slots.header_mut(index);
-        let running = matches!(header.op, Op::Blocking(_)) && header.engaged;
+        let running = matches!(header.op, Op::Blocking { .. }) && header.engaged;
         header.engaged &= !running;
         running
     }

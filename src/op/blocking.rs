@@ -77,13 +77,13 @@ impl<T: Send + 'static> Describe for Blocking<T> {
     }
 
     fn describe(self) -> (Job<T>, Request) {
-        let work: Arc<dyn Work> = self.job.0.clone();
-        let op = Op::Blocking(Offload { work, ticket: 0 });
+        let op = Op::Blocking { ticket: 0 };
         (self.job, Request::new(Kind::Blocking, Target::Nothing, op, self.options))
     }
 
-    fn lend(_: &mut Job<T>, request: &mut Request, core: &Core) {
-        request.target = Target::Pool(core.remote_shared());
+    fn lend(job: &mut Job<T>, request: &mut Request, core: &Core) {
+        let offload = |shared| Offload { work: job.0.clone(), shared };
+        request.target = Target::Pool(core.remote_shared().map(offload));
     }
 }
 

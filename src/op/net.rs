@@ -234,6 +234,7 @@ impl<B: IoBufMut> Describe for Recv<B> {
         (self.buf, Request { want: self.want, append: self.append, ..request })
     }
 
+    #[inline]
     fn lend(buf: &mut B, request: &mut Request, _: &Core) {
         let Op::Recv { into, start, exact } = &mut request.op else { unreachable!("described above") };
         let lent = buf.as_uninit();
