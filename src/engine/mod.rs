@@ -22,6 +22,7 @@ pub(crate) mod vectored;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::backend::{AnyBackend, Completion, Outcome, Token};
@@ -137,5 +138,14 @@ impl Engine {
     fn announce(&mut self, index: u32) {
         let token = self.token(index);
         self.completions.push_back(Completion { token, outcome: Outcome::Settled });
+    }
+}
+
+/// Drops something of the user's whose panic would reach nobody.
+pub(crate) fn drop_quietly<V>(value: V) {
+    let dropped: std::thread::Result<()> = catch_unwind(AssertUnwindSafe(|| drop(value)));
+    if let Err(panic) = dropped {
+        // Dropping it might panic again.
+        std::mem::forget(panic);
     }
 }

@@ -8,7 +8,7 @@ use super::finish::Next;
 use super::handles::EntryState;
 use super::op::Op;
 use super::slots::{Slots, State};
-use super::{Core, Engine};
+use super::{Core, Engine, drop_quietly};
 use crate::handle::OpId;
 use crate::{Linger, TcpOptions};
 
@@ -43,10 +43,11 @@ impl Core {
             }
         }
         self.engine.borrow_mut().close_all();
-        if let Some(panic) = panic
-            && !std::thread::panicking()
-        {
-            resume_unwind(panic);
+        match panic {
+            None => {}
+            // Another panic is on its way already.
+            Some(panic) if std::thread::panicking() => drop_quietly(panic),
+            Some(panic) => resume_unwind(panic),
         }
     }
 
@@ -96,8 +97,9 @@ impl Core {
 
 /// Runs user code that may panic; keeps the first panic.
 fn guarded(panic: &mut Panic, action: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(action)) {
-        panic.get_or_insert(payload);
+    match catch_unwind(AssertUnwindSafe(action)) {
+        Err(payload) if panic.is_none() => *panic = Some(payload),
+        other => drop_quietly(other),
     }
 }
 

@@ -1,14 +1,13 @@
 //! Closures on the thread pool.
 
-use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Kind, Operation, Options};
 use crate::backend::Work;
-use crate::engine::Core;
 use crate::engine::op::{Describe, End, Offload, Op, Request, Target};
+use crate::engine::{Core, drop_quietly};
 use crate::{Error, ErrorKind};
 
 /// Runs a closure on a thread pool, and ends with what it returns.
@@ -184,14 +183,5 @@ where
 
     fn discard(&self) {
         drop(self.replace(Stage::Gone));
-    }
-}
-
-/// Drops something of the user's whose panic would reach nobody.
-fn drop_quietly<V>(value: V) {
-    let dropped: Result<(), Box<dyn Any + Send>> = catch_unwind(AssertUnwindSafe(|| drop(value)));
-    if let Err(panic) = dropped {
-        // Dropping it might panic again.
-        std::mem::forget(panic);
     }
 }

@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use nbio::{
-    Backend, Builder, Done, Error, ErrorKind, Keepalive, ListenOptions, Operation, TcpOptions, TcpStream, op,
+    Backend, Builder, Done, Error, ErrorKind, Keepalive, Linger, ListenOptions, Operation, TcpOptions,
+    TcpStream, op,
 };
 
 use crate::support::{Case, Slot, Subject, listen};
@@ -54,6 +55,10 @@ fn bad_options() -> Vec<TcpOptions> {
         keepalive(u64::MAX, 1, 1),
         TcpOptions::default().user_timeout(seconds(1 << 40)),
         TcpOptions::default().user_timeout(Duration::MAX),
+        TcpOptions::default().linger(Linger::Wait(seconds(1 << 31))),
+        TcpOptions::default().linger(Linger::Wait(Duration::MAX)),
+        TcpOptions::default().recv_buffer(1 << 31),
+        TcpOptions::default().send_buffer(usize::MAX),
     ]
 }
 

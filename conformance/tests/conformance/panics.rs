@@ -1,6 +1,6 @@
 //! Panics, re-entrancy, and what user code may do in its `Drop`. Guarantee 11.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -23,6 +23,10 @@ pub const CASES: &[Case] = &[
         run: drop_of_a_removed_callback_may_turn_the_loop,
     },
     Case { name: "drop_code_finds_no_loop_in_its_tear_down", run: drop_code_finds_no_loop_in_its_tear_down },
+    Case {
+        name: "panics_that_panic_do_not_cut_the_tear_down_short",
+        run: panics_that_panic_in_the_tear_down,
+    },
     Case { name: "ticking_in_a_callback_is_refused_without_effect", run: ticking_in_a_callback_is_refused },
     Case { name: "another_loop_lives_inside_a_callback", run: another_loop_lives_inside_a_callback },
     Case { name: "panic_passes_through_nested_loops", run: panic_passes_through_nested_loops },
@@ -434,6 +438,36 @@ fn drop_code_finds_no_loop_in_its_tear_down(subject: &Subject) {
     io.tick(Some(Duration::ZERO)).unwrap();
     drop(io);
     assert_eq!(found.take(), [false; 6]);
+}
+
+/// What somebody panics with, and what panics itself.
+struct Bomb(i32);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        boom();
+    }
+}
+
+/// Guarantees 5 and 11: when the loop is dropped everything goes, also when callbacks panic as they are dropped, and what
+/// they panic with does so, too. The first panic comes out.
+fn panics_that_panic_in_the_tear_down(subject: &Subject) {
+    let io: EventLoop = subject.io();
+    let (_stream, mut peer) = subject.pair(&io);
+    let dropped = Drops::new();
+    for number in 0..3 {
+        let counted = dropped.counted();
+        let bomb = OnDrop::new(move || {
+            let _counted = counted;
+            resume_unwind(Box::new(Bomb(number)));
+        });
+        io.timer(HOUR, move |_, _, _| drop(bomb));
+    }
+    let panic = catch_unwind(AssertUnwindSafe(|| drop(io))).unwrap_err();
+    let bomb = panic.downcast::<Bomb>().expect("what the first one panicked with");
+    assert_eq!((bomb.0, dropped.count()), (0, 3));
+    assert!(booms(|| drop(bomb)));
+    assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0, "what is open is closed");
 }
 
 /// Guarantee 11: `Reentrant`, checked before anything else: nothing is run, cancelled or waited for.

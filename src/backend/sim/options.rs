@@ -23,6 +23,8 @@ const OVERHEAD: usize = 2;
 
 const SMALLEST_BUFFER: usize = 2_304;
 const LARGEST_BUFFER: usize = 4 << 20;
+/// Options are C's `int`s.
+const LARGEST_NUMBER: u64 = i32::MAX as u64;
 const LONGEST_TIME: Duration = Duration::from_secs(32_767);
 const MOST_PROBES: u32 = 127;
 
@@ -76,15 +78,24 @@ impl Settings {
             None => {}
         }
         options.linger = match wanted.linger {
-            Some(Linger::Wait(time)) => Some(Linger::Wait(whole(time, 1_000).max(Duration::from_secs(1)))),
+            Some(Linger::Wait(time)) => {
+                let time = whole(time, 1_000).max(Duration::from_secs(1));
+                if time.as_secs() > LARGEST_NUMBER {
+                    return Err(ErrorKind::InvalidInput);
+                }
+                Some(Linger::Wait(time))
+            }
             other => other.or(options.linger),
         };
-        let buffer = |bytes: usize| (bytes.min(LARGEST_BUFFER) * OVERHEAD).max(SMALLEST_BUFFER);
-        options.recv_buffer = wanted.recv_buffer.map(buffer).or(options.recv_buffer);
-        options.send_buffer = wanted.send_buffer.map(buffer).or(options.send_buffer);
+        let buffer = |bytes: usize| match bytes as u64 {
+            0..=LARGEST_NUMBER => Ok((bytes.min(LARGEST_BUFFER) * OVERHEAD).max(SMALLEST_BUFFER)),
+            _ => Err(ErrorKind::InvalidInput),
+        };
+        options.recv_buffer = wanted.recv_buffer.map(buffer).transpose()?.or(options.recv_buffer);
+        options.send_buffer = wanted.send_buffer.map(buffer).transpose()?.or(options.send_buffer);
         if let Some(timeout) = wanted.user_timeout {
             let timeout = whole(timeout, 1);
-            if timeout.as_millis() > i32::MAX as u128 {
+            if timeout.as_millis() > u128::from(LARGEST_NUMBER) {
                 return Err(ErrorKind::InvalidInput);
             }
             options.user_timeout = Some(timeout);
