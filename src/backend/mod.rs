@@ -203,6 +203,13 @@ pub(crate) enum AnyBackend {
     Sim(sim::Sim),
 }
 
+/// What programs on a real backend shall not pay for.
+#[cold]
+#[inline(never)]
+fn unlikely<T>(call: impl FnOnce() -> T) -> T {
+    call()
+}
+
 impl AnyBackend {
     /// Makes the backend that the builder, or where it says `Auto` the environment, asks for.
     pub(crate) fn new(builder: &Builder) -> Result<(AnyBackend, String), Error> {
@@ -229,7 +236,7 @@ impl AnyBackend {
     pub(crate) fn submit(&mut self, shot: Shot<'_>) {
         match self {
             AnyBackend::Uring(uring) => uring.submit(shot),
-            AnyBackend::Sim(sim) => sim.submit(shot),
+            AnyBackend::Sim(sim) => unlikely(|| sim.submit(shot)),
         }
     }
 
@@ -241,7 +248,7 @@ impl AnyBackend {
     ) -> Result<(), Error> {
         match self {
             AnyBackend::Uring(uring) => uring.wait(limit, out),
-            AnyBackend::Sim(sim) => sim.wait(limit, out),
+            AnyBackend::Sim(sim) => unlikely(|| sim.wait(limit, out)),
         }
     }
 
@@ -249,7 +256,7 @@ impl AnyBackend {
     pub(crate) fn now(&self) -> Instant {
         match self {
             AnyBackend::Uring(uring) => uring.now(),
-            AnyBackend::Sim(sim) => sim.now(),
+            AnyBackend::Sim(sim) => unlikely(|| sim.now()),
         }
     }
 

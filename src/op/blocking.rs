@@ -22,6 +22,8 @@ use crate::{Error, ErrorKind};
 /// in the order in which they were submitted; there is no limit but the number of operations in flight. For work
 /// that goes on for long, or that is to report on its way, use a thread of your own.
 ///
+/// After fork(2) the child has none of the pool's threads, though the pool believes so: what is submitted there may never run.
+///
 /// [`report`](crate::EventLoop::report) tells how many threads there are and how many closures wait.
 ///
 /// # Cancelling, deadlines, remove

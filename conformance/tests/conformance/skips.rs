@@ -37,11 +37,6 @@ pub const SKIPS: &[(&str, &str, &str)] = &[
     ("sockets_handles::handles_are_stale_after_release", "sim", "there are no descriptors"),
     ("sockets_listen::reuse_address_is_set_unless_switched_off", "sim", "it looks at the descriptor"),
     (
-        "sockets_listen::dual_stack_takes_ipv4_as_mapped_addresses",
-        "sim",
-        "it tells the plain address of IPv4",
-    ),
-    (
         "sockets_options::each_option_is_set_and_read_back",
         "sim",
         "it looks at the descriptor, and for what Linux makes of sizes",

@@ -210,6 +210,14 @@ fn loopback(family: IpAddr) -> IpAddr {
     }
 }
 
+/// An address as IPv6 writes it.
+fn mapped(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) => SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()),
+        SocketAddr::V6(_) => address,
+    }
+}
+
 fn overlap(one: IpAddr, other: IpAddr) -> bool {
     one == other || (one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified()))
 }
@@ -346,7 +354,10 @@ impl World {
         let client = self.network.socket(socket).serial;
         let from = self.network.stream(socket).local.expect("chosen before");
         let mut accepted = Stream::new(settings.capacities());
-        accepted.connect(to, from, (socket, client));
+        // A listener for both sees addresses of IPv4 as mapped ones (ipv6(7)).
+        let both = self.network.listener(listener).address.is_ipv6();
+        let seen = |address| if both { mapped(address) } else { address };
+        accepted.connect(seen(to), seen(from), (socket, client));
         let other = self.network.add(Socket { serial, settings, kind: Kind::Stream(accepted) });
         self.network.stream(socket).connect(from, to, (other, serial));
         self.network.listener(listener).queue.push_back(other);
