@@ -50,9 +50,24 @@ pub fn ended(guard: &Guard, io: &Io, bytes: usize, result: Result<(), Error>) {
         );
         verdict.map_err(|what| format!("#{at} ended with {bytes} bytes, {result:?}: {what}\n{record:?}"))
     };
-    world.inner.borrow_mut().records[at].ended = true;
+    {
+        let mut inner = world.inner.borrow_mut();
+        inner.records[at].ended = true;
+        if matches!(inner.records[at].what, What::Send { length, .. } if 0 < bytes && bytes < length) {
+            mark_behind(&mut inner, at);
+        }
+    }
     if let Err(what) = verdict {
         world.fail(|| what);
+    }
+}
+
+/// Guarantee 7: what waits behind a send that was cut moves nothing and ends `Cancelled`.
+fn mark_behind(inner: &mut Inner, at: usize) {
+    let Some(end) = inner.records[at].end else { return };
+    for &other in inner.ends[end].lanes[1].iter().skip_while(|&&other| other != at) {
+        // Only what is there already: what is submitted from here on is a new beginning.
+        inner.records[other].behind_cut |= inner.records[other].is_live();
     }
 }
 
@@ -67,6 +82,7 @@ fn whole_verdict(
     let record = &inner.records[at];
     ensure(!record.ended, "called back a second time")?;
     ensure(!record.removed, "was removed and called back")?;
+    ensure(!record.behind_cut || (bytes == 0 && result.is_err()), "a send in front of it was cut")?;
     ensure(later, "called back in the tick that it was submitted in")?;
     ensure(!result.is_err_and(|error| is_early(&error, record, now)), "before its deadline")?;
     judge(inner, record, bytes, result, now)?;

@@ -150,6 +150,7 @@ pub fn record(world: &Rc<World>, io: &Io, what: What, on: On, plan: &Plan) -> (G
         bad_input: false,
         asked: world.draining.get(),
         removed: false,
+        behind_cut: false,
         ended: false,
         tick: world.tick.get(),
     };

@@ -51,6 +51,8 @@ pub struct Record {
     /// Somebody asked for its end.
     pub asked: bool,
     pub removed: bool,
+    /// A send that was submitted before it on its end moved only a part.
+    pub behind_cut: bool,
     pub ended: bool,
     /// The tick in which it was submitted.
     pub tick: u64,
