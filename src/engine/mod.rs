@@ -24,6 +24,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backend::{AnyBackend, Completion, Outcome, Token};
 use crate::builder::Builder;
@@ -48,6 +49,7 @@ pub struct Core {
     /// For other threads; made when one is first asked for.
     remote: OnceCell<Arc<Shared>>,
     remote_capacity: usize,
+    busy_poll: Duration,
 }
 
 pub(crate) struct Engine {
@@ -92,7 +94,8 @@ impl Core {
         };
         let (ticking, stop) = (Cell::new(false), Cell::new(false));
         let (remote, remote_capacity) = (OnceCell::new(), builder.remote_capacity);
-        Ok(Core { engine: RefCell::new(engine), ticking, stop, reason, remote, remote_capacity })
+        let busy_poll = builder.busy_poll;
+        Ok(Core { engine: RefCell::new(engine), ticking, stop, reason, remote, remote_capacity, busy_poll })
     }
 
     pub(crate) fn now(&self) -> Instant {

@@ -1,6 +1,7 @@
 //! The loops that answer, and how another thread asks each of them.
 
 use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::Context;
 use nbio::{EventLoop, op};
@@ -28,8 +29,8 @@ struct NbioDoor {
 }
 
 impl NbioDoor {
-    fn serve(give: impl FnOnce(Self) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        let io: EventLoop = EventLoop::new()?;
+    fn serve(busy_poll: Duration, give: impl FnOnce(Self) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let io: EventLoop = nbio::Builder::new().busy_poll(busy_poll).build()?;
         let remote = io.remote()?;
         let keep_alive = remote.keep_alive();
         give(Self { remote, _keep_alive: keep_alive })?;
@@ -50,7 +51,22 @@ pub struct NbioRun(NbioDoor);
 
 impl<R: Reply> Door<R> for NbioRun {
     fn serve(doors: &mpsc::Sender<Self>) -> anyhow::Result<()> {
-        NbioDoor::serve(|door| doors.send(Self(door)).context("giving the door"))
+        NbioDoor::serve(Duration::ZERO, |door| doors.send(Self(door)).context("giving the door"))
+    }
+
+    fn ask(&self, reply: R) {
+        self.0.remote.run(move |(), _| reply.answer()).expect("room in the queue");
+    }
+}
+
+/// The same, on a loop that looks for a while before it sleeps.
+#[derive(Clone)]
+pub struct NbioBusy(NbioDoor);
+
+impl<R: Reply> Door<R> for NbioBusy {
+    fn serve(doors: &mpsc::Sender<Self>) -> anyhow::Result<()> {
+        let busy_poll = Duration::from_millis(1);
+        NbioDoor::serve(busy_poll, |door| doors.send(Self(door)).context("giving the door"))
     }
 
     fn ask(&self, reply: R) {
@@ -64,7 +80,7 @@ pub struct NbioSubmit(NbioDoor);
 
 impl<R: Reply> Door<R> for NbioSubmit {
     fn serve(doors: &mpsc::Sender<Self>) -> anyhow::Result<()> {
-        NbioDoor::serve(|door| doors.send(Self(door)).context("giving the door"))
+        NbioDoor::serve(Duration::ZERO, |door| doors.send(Self(door)).context("giving the door"))
     }
 
     fn ask(&self, reply: R) {

@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::measure::{self, Summary};
 use crate::report;
 use answers::{Answers, Channel, Oneshot, Unpark};
-use loops::{Door, NbioRun, NbioSubmit, TokioChannel, TokioSpawn};
+use loops::{Door, NbioBusy, NbioRun, NbioSubmit, TokioChannel, TokioSpawn};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -79,10 +79,11 @@ struct Sample {
 type Measure = fn(&Args, Load) -> anyhow::Result<(Duration, Duration)>;
 
 /// How it is asked, and how answered.
-const WAYS: [(&str, Measure); 10] = [
+const WAYS: [(&str, Measure); 11] = [
     ("nbio run, unpark", measure_once::<NbioRun, Unpark>),
     ("nbio run, std channel", measure_once::<NbioRun, Channel>),
     ("nbio run, oneshot", measure_once::<NbioRun, Oneshot>),
+    ("nbio run, unpark, busy", measure_once::<NbioBusy, Unpark>),
     ("nbio submit, unpark", measure_once::<NbioSubmit, Unpark>),
     ("nbio submit, std channel", measure_once::<NbioSubmit, Channel>),
     ("nbio submit, oneshot", measure_once::<NbioSubmit, Oneshot>),

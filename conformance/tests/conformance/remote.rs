@@ -17,6 +17,7 @@ pub const CASES: &[Case] = &[
     Case { name: "wake_before_a_wait", run: wake_before_a_wait },
     Case { name: "wake_during_a_wait", run: wake_during_a_wait },
     Case { name: "wake_asks_run_until_again", run: wake_asks_run_until_again },
+    Case { name: "a_loop_that_polls_busily_hears_of_all", run: polls_busily },
     Case { name: "wakes_of_its_own_thread", run: wakes_of_its_own_thread },
     Case { name: "entries_run_on_the_loops_thread", run: entries_run_on_the_loops_thread },
     Case { name: "entries_of_a_thread_keep_their_order", run: entries_of_a_thread_keep_their_order },
@@ -113,6 +114,40 @@ fn wake_asks_run_until_again(subject: &Subject) {
     });
     io.run_until(|| rounds.load(Ordering::Relaxed) == 200).unwrap();
     waker.join().unwrap();
+}
+
+/// However long it looks before it sleeps: wakes, entries, timers and the end come as without.
+fn polls_busily(subject: &Subject) {
+    for micros in [1, 50, 100_000] {
+        let builder = subject.builder().busy_poll(Duration::from_micros(micros));
+        let io: EventLoop<u32> = builder.build().unwrap();
+        let remote = io.remote().unwrap();
+        let keep_alive = remote.keep_alive();
+        let giver = thread::spawn(move || {
+            for _ in 0..100 {
+                let (told, tells) = mpsc::channel();
+                remote
+                    .run(move |count, _| {
+                        *count += 1;
+                        told.send(()).unwrap();
+                    })
+                    .unwrap();
+                tells.recv().unwrap();
+                remote.wake();
+            }
+            drop(keep_alive);
+        });
+        let start = io.now();
+        io.timer(Duration::from_millis(5), move |count, io, _| {
+            assert!(io.now() - start >= Duration::from_millis(5));
+            *count += 1000;
+        });
+        let mut count = 0;
+        io.run_with(&mut count).unwrap();
+        assert_eq!(count, 1100);
+        giver.join().unwrap();
+        assert!(io.tick_with(&mut count, Some(Duration::from_millis(1))).is_ok());
+    }
 }
 
 /// Also from the loop's own thread, inside a callback.

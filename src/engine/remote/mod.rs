@@ -119,6 +119,11 @@ impl Core {
         !self.engine.borrow().batch.is_empty() || shared.queue.needs_loop()
     }
 
+    /// Whether another thread wants something of the loop, or did a moment ago.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.remote.get().is_some_and(|shared| shared.queue.is_ready())
+    }
+
     /// Whether entries of other threads wait.
     pub(super) fn has_entries(&self) -> bool {
         let Some(shared) = self.remote.get() else { return false };

@@ -188,6 +188,11 @@ impl<E, C> Queue<E, C> {
         self.ready.store(state.holds_anything(), Ordering::Relaxed);
     }
 
+    /// Whether something may be there: a look without the lock.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
     /// Whether entries are there.
     pub(crate) fn has_entries(&self) -> bool {
         !self.lock().entries.is_empty()
