@@ -1,6 +1,7 @@
 //! Running a test executable, watched: it is stopped at its first failed case and when its time is up.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -41,6 +42,7 @@ impl Run<'_> {
 }
 
 fn watch(mut command: Command, limit: Duration) -> Result<Outcome, Failure> {
+    command.process_group(0);
     // What mutants say when they panic is of no interest.
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let mut child = Killed(child);
@@ -79,12 +81,18 @@ fn failed_case(line: &str) -> Option<&str> {
     line.strip_prefix("test ")?.strip_suffix("FAILED")?.split_whitespace().next()
 }
 
-/// A child that doesn't outlive this.
+/// A child that doesn't outlive this, nor do its own: cases start some, and theirs may hang.
 struct Killed(Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        // It may have ended already, and then there is nothing to do.
+        if !matches!(self.0.try_wait(), Ok(None)) {
+            return;
+        }
+        // It hasn't been waited for, so its number, which is the group's too, is nobody else's.
+        let group = format!("-{}", self.0.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+        // In case there is no such program. It may have ended meanwhile, and then there is nothing to do.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -190,7 +191,8 @@ pub fn run_watched(name: &str, case: impl FnOnce()) -> Result<(), String> {
     let watcher = std::thread::spawn(move || {
         if watch.recv_timeout(PATIENCE * if long() { 10 } else { 1 }) == Err(mpsc::RecvTimeoutError::Timeout)
         {
-            eprintln!("{label} hangs");
+            // A child whose parent is gone has nobody to tell, which is no reason to go on.
+            let _ = writeln!(std::io::stderr(), "{label} hangs");
             std::process::abort();
         }
     });
