@@ -1,13 +1,16 @@
 //! What the documentation of `Simulation` promises beyond what every backend does.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use nbio::{Builder, Done, ErrorKind, EventLoop, Half, Instant, Operation, Simulation, TcpListener, op};
+use nbio::{
+    Builder, Done, ErrorKind, EventLoop, Half, Instant, Linger, Operation, Simulation, TcpListener,
+    TcpOptions, TcpStream, op,
+};
 
 fn io<S>(simulation: &Simulation) -> EventLoop<S> {
     Builder::new().simulation(simulation).build().expect("a simulation has all it needs")
@@ -394,4 +397,43 @@ fn sockets_move_within_a_simulation() {
     assert_eq!(other.local_address(listener), Ok(address));
     drop(other.detach(listener).unwrap());
     assert!(io.listen_tcp(address).is_ok(), "dropping a detached one closes it");
+}
+
+/// A connection of a loop with itself.
+fn connected(io: &EventLoop, listener: TcpListener) -> [TcpStream; 2] {
+    let ends = Rc::new(RefCell::new(Vec::new()));
+    let (accepted, connecting) = (ends.clone(), ends.clone());
+    io.accept(listener, move |_, _, end| accepted.borrow_mut().push(end.unwrap().stream));
+    io.connect(io.local_address(listener).unwrap(), move |_, _, end| {
+        connecting.borrow_mut().push(end.unwrap())
+    });
+    while ends.borrow().len() < 2 {
+        io.tick(None).unwrap();
+    }
+    let ends = ends.borrow();
+    [ends[0], ends[1]]
+}
+
+/// What is on its way to a socket that is gone (here: a second reset) reaches none that got its place.
+#[test]
+fn late_resets_reach_no_other() {
+    for seed in 0..4_000 {
+        let io: EventLoop = io(&Simulation::new(seed));
+        let listener = io.listen_tcp(([127, 0, 0, 1], 0)).unwrap();
+        let [one, other] = connected(&io, listener);
+        io.set_tcp_options(one, TcpOptions::default().linger(Linger::Reset)).unwrap();
+        io.send_all(other, [7; 1000], |_, _, _| ());
+        io.tick(Some(Duration::ZERO)).unwrap();
+        // Its data finds nobody, and is answered by a reset; so is the close.
+        io.close(one);
+        io.close(other);
+        for _ in 0..8 {
+            let [one, other] = connected(&io, listener);
+            io.send_all(one, [1; 10], move |_, _, sent| assert_eq!(sent.result, Ok(()), "seed {seed}"));
+            io.recv_exact(other, [0; 10], 10, move |_, _, done| {
+                assert_eq!(done.result, Ok(()), "seed {seed}")
+            });
+        }
+        io.run().unwrap();
+    }
 }
