@@ -11,7 +11,7 @@ use programs::{Ground, Style, run, run_exactly};
 
 const STYLE: Style = Style { threads: false, signals: false, closures: true };
 
-/// Guarantees 1 to 7, 9 and 10, as in `tests/conformance/random.rs`. `NBIO_SEED=a..b` runs others.
+/// Guarantees 1 to 7, 9 and 10, as in `conformance/tests/conformance/random.rs`. `NBIO_SEED=a..b` runs others.
 #[test]
 fn programs_keep_every_guarantee() {
     run(&Ground::Simulation, STYLE, 0..100_000);
