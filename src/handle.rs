@@ -60,15 +60,6 @@ impl fmt::Debug for OpId {
     }
 }
 
-/// What a handle stands for; the engine checks adopted descriptors against it.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum HandleKind {
-    /// A listening TCP socket.
-    TcpListener,
-    /// A TCP connection.
-    TcpStream,
-}
-
 /// A handle of any kind: the small copyable name of one open thing on one loop.
 ///
 /// Twelve bytes, `Copy`, `Eq` and `Hash`, so it can be a map's key. Closing makes it stale at once; whatever is
@@ -89,51 +80,58 @@ pub(crate) mod sealed {
     }
 }
 
-/// A listening TCP socket of a loop, made by [`listen_tcp`](crate::EventLoop::listen_tcp) or
-/// [`adopt`](crate::EventLoop::adopt). See [`Handle`].
-#[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TcpListener(Id);
+/// A handle on which bytes go in order, one receive and one send at a time: what
+/// [`op::Recv`](crate::op::Recv), [`op::Send`](crate::op::Send) and [`op::Shutdown`](crate::op::Shutdown) take.
+///
+/// The trait is sealed.
+pub trait Stream: Handle {}
 
-/// A TCP connection of a loop, made by accept, connect or [`adopt`](crate::EventLoop::adopt). See [`Handle`].
-#[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TcpStream(Id);
+/// Makes the handle types, which differ in their names only. A macro, since no function makes a type.
+macro_rules! handles {
+    ($($(#[$documentation:meta])* $name:ident;)*) => {
+        /// What a handle stands for; the engine checks adopted descriptors against it.
+        #[derive(Copy, Clone, Debug, PartialEq, Eq)]
+        pub enum HandleKind {
+            $(
+                #[doc = concat!("[`", stringify!($name), "`].")]
+                $name,
+            )*
+        }
 
-impl Handle for TcpListener {}
+        $(
+            $(#[$documentation])*
+            #[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+            pub struct $name(Id);
 
-impl sealed::Handle for TcpListener {
-    const KIND: HandleKind = HandleKind::TcpListener;
+            impl Handle for $name {}
 
-    fn id(self) -> Id {
-        self.0
-    }
+            impl sealed::Handle for $name {
+                const KIND: HandleKind = HandleKind::$name;
 
-    fn from_id(NewId(id): NewId) -> TcpListener {
-        TcpListener(id)
-    }
+                fn id(self) -> Id {
+                    self.0
+                }
+
+                fn from_id(NewId(id): NewId) -> $name {
+                    $name(id)
+                }
+            }
+
+            impl fmt::Debug for $name {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    write!(f, concat!(stringify!($name), "({:?})"), self.0)
+                }
+            }
+        )*
+    };
 }
 
-impl Handle for TcpStream {}
-
-impl sealed::Handle for TcpStream {
-    const KIND: HandleKind = HandleKind::TcpStream;
-
-    fn id(self) -> Id {
-        self.0
-    }
-
-    fn from_id(NewId(id): NewId) -> TcpStream {
-        TcpStream(id)
-    }
+handles! {
+    /// A listening TCP socket of a loop, made by [`listen_tcp`](crate::EventLoop::listen_tcp) or
+    /// [`adopt`](crate::EventLoop::adopt). See [`Handle`].
+    TcpListener;
+    /// A TCP connection of a loop, made by accept, connect or [`adopt`](crate::EventLoop::adopt). See [`Handle`].
+    TcpStream;
 }
 
-impl fmt::Debug for TcpListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TcpListener({:?})", self.0)
-    }
-}
-
-impl fmt::Debug for TcpStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TcpStream({:?})", self.0)
-    }
-}
+impl Stream for TcpStream {}

@@ -90,7 +90,7 @@ pub use buf::{Buffers, IoBuf, IoBufMut, Lent, Slice};
 pub use builder::{Backend, Builder};
 pub use error::{Error, ErrorKind};
 pub use event_loop::EventLoop;
-pub use handle::{Handle, OpId, TcpListener, TcpStream};
+pub use handle::{Handle, OpId, Stream, TcpListener, TcpStream};
 pub use moving::{Detached, Rejected};
 pub use op::{Accepted, Done, Event, Half, ManyOperation, Operation};
 pub use options::{Keepalive, Linger, ListenOptions, TcpOptions};

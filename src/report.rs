@@ -41,7 +41,7 @@ pub struct Report {
 }
 
 /// The operations there are.
-const OPERATIONS: [Kind; 12] = [
+const OPERATIONS: &[Kind] = &[
     Kind::Accept,
     Kind::Connect,
     Kind::Recv,

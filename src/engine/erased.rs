@@ -310,12 +310,8 @@ impl Engine {
             // SAFETY: `start` took the block with this layout; the backend has let go.
             unsafe { self.blocks.free(scratch.cast(), super::start::SCRATCH) };
         }
-        if let super::op::Op::RecvVectored { pieces, .. } | super::op::Op::SendVectored { pieces, .. } =
-            &mut op
-        {
-            // SAFETY: the backend has let go.
-            unsafe { pieces.free(&mut self.blocks) };
-        }
+        // SAFETY: the backend has let go.
+        unsafe { op.free_memory(&mut self.blocks) };
         self.slots.free(index);
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Core;
+use super::blocks::Blocks;
 use super::handles::Lane;
 use super::remote::Shared;
 use super::vectored::Pieces;
@@ -85,6 +86,20 @@ impl Op {
                 Some(Transfer { length: pieces.length(), whole: all, receive: false })
             }
             _ => None,
+        }
+    }
+
+    /// Gives back the memory that the operation has beside its slot.
+    ///
+    /// # Safety
+    /// The backend has let go, and nothing of that memory is used any more.
+    pub(crate) unsafe fn free_memory(&mut self, blocks: &mut Blocks) {
+        match self {
+            Op::RecvVectored { pieces, .. } | Op::SendVectored { pieces, .. } => {
+                // SAFETY: the caller vouches for it.
+                unsafe { pieces.free(blocks) }
+            }
+            _ => {}
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{Kind, Operation, Options, Recv, Shutdown};
 use crate::engine::op::{Describe, End, Op, Request, Target};
 use crate::handle::Handle;
 use crate::op::Half;
-use crate::{Error, ErrorKind, EventLoop, Instant, TcpStream};
+use crate::{Error, ErrorKind, EventLoop, Instant, Stream};
 
 /// Closes a handle and calls back when everything of it is over.
 ///
@@ -63,8 +63,9 @@ impl<H: Handle> Operation for Close<H> {
 
 /// Sends what is queued, ends the sending half, reads until the peer has ended its own, closes. `stream` is a name
 /// that only this chain of callbacks knows.
-pub(crate) fn close_gracefully<S, F>(io: &EventLoop<S>, stream: TcpStream, timeout: Duration, callback: F)
+pub(crate) fn close_gracefully<S, H, F>(io: &EventLoop<S>, stream: H, timeout: Duration, callback: F)
 where
+    H: Stream,
     F: FnOnce(&mut S, &EventLoop<S>, Result<(), Error>) + 'static,
 {
     let deadline = io.now() + timeout;
@@ -76,8 +77,9 @@ where
 
 /// Reads and throws away until the peer has ended: closing with unread data would reset the connection and could
 /// take from the peer what it hasn't read yet.
-fn read_out<S, F>(io: &EventLoop<S>, stream: TcpStream, deadline: Instant, buf: Vec<u8>, callback: F)
+fn read_out<S, H, F>(io: &EventLoop<S>, stream: H, deadline: Instant, buf: Vec<u8>, callback: F)
 where
+    H: Stream,
     F: FnOnce(&mut S, &EventLoop<S>, Result<(), Error>) + 'static,
 {
     io.submit(Recv::new(stream, buf).deadline(deadline), move |_, io, done| match done.result {
@@ -91,8 +93,9 @@ where
     });
 }
 
-fn close_with<S, F>(io: &EventLoop<S>, stream: TcpStream, result: Result<(), Error>, callback: F)
+fn close_with<S, H, F>(io: &EventLoop<S>, stream: H, result: Result<(), Error>, callback: F)
 where
+    H: Stream,
     F: FnOnce(&mut S, &EventLoop<S>, Result<(), Error>) + 'static,
 {
     io.submit(Close::new(stream), move |state, io, closed| {

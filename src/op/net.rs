@@ -7,8 +7,8 @@ use crate::buf::{Buffers, RawLent};
 use crate::engine::Core;
 use crate::engine::op::{Describe, End, Op, Request, Target};
 use crate::engine::vectored::{MOST_PIECES, Pieces};
-use crate::handle::sealed::Handle as _;
-use crate::{Error, IoBuf, IoBufMut, Lent, TcpListener, TcpOptions, TcpStream};
+use crate::handle::{Id, sealed::Handle as _};
+use crate::{Error, IoBuf, IoBufMut, Lent, Stream, TcpListener, TcpOptions, TcpStream};
 
 /// A connection that was accepted.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -194,7 +194,7 @@ impl Operation for Connect {
 /// ```
 #[derive(Debug)]
 pub struct Recv<B> {
-    stream: TcpStream,
+    stream: Id,
     buf: B,
     want: Option<usize>,
     append: bool,
@@ -203,8 +203,8 @@ pub struct Recv<B> {
 
 impl<B: IoBufMut> Recv<B> {
     /// Receives on `stream` into `buf`.
-    pub fn new(stream: TcpStream, buf: B) -> Recv<B> {
-        Recv { stream, buf, want: None, append: false, options: Options::default() }
+    pub fn new(stream: impl Stream, buf: B) -> Recv<B> {
+        Recv { stream: stream.id(), buf, want: None, append: false, options: Options::default() }
     }
 
     /// Receives exactly `bytes` bytes, over as many chunks as it takes; `InvalidInput` if there is no room for so
@@ -230,7 +230,7 @@ impl<B: IoBufMut> Describe for Recv<B> {
 
     fn describe(self) -> (B, Request) {
         let op = Op::Recv { into: RawLent::NONE, start: 0, exact: self.want.is_some() };
-        let request = Request::new(Kind::Recv, Target::Handle(self.stream.id()), op, self.options);
+        let request = Request::new(Kind::Recv, Target::Handle(self.stream), op, self.options);
         (self.buf, Request { want: self.want, append: self.append, ..request })
     }
 
@@ -292,7 +292,7 @@ impl<B: IoBufMut> Operation for Recv<B> {
 /// ```
 #[derive(Debug)]
 pub struct RecvVectored<V> {
-    stream: TcpStream,
+    stream: Id,
     bufs: V,
     want: Option<usize>,
     append: bool,
@@ -301,8 +301,8 @@ pub struct RecvVectored<V> {
 
 impl<V: Buffers<Buf: IoBufMut>> RecvVectored<V> {
     /// Receives on `stream` into `bufs`.
-    pub fn new(stream: TcpStream, bufs: V) -> RecvVectored<V> {
-        RecvVectored { stream, bufs, want: None, append: false, options: Options::default() }
+    pub fn new(stream: impl Stream, bufs: V) -> RecvVectored<V> {
+        RecvVectored { stream: stream.id(), bufs, want: None, append: false, options: Options::default() }
     }
 
     /// As [`Recv::exact`], over all buffers together.
@@ -327,7 +327,7 @@ impl<V: Buffers<Buf: IoBufMut>> Describe for RecvVectored<V> {
 
     fn describe(self) -> (V, Request) {
         let op = Op::RecvVectored { pieces: Pieces::NONE, exact: self.want.is_some() };
-        let request = Request::new(Kind::RecvVectored, Target::Handle(self.stream.id()), op, self.options);
+        let request = Request::new(Kind::RecvVectored, Target::Handle(self.stream), op, self.options);
         (self.bufs, Request { want: self.want, append: self.append, ..request })
     }
 
@@ -410,7 +410,7 @@ impl<V: Buffers<Buf: IoBufMut>> Operation for RecvVectored<V> {
 /// ```
 #[derive(Debug)]
 pub struct Send<B> {
-    stream: TcpStream,
+    stream: Id,
     buf: B,
     all: bool,
     options: Options,
@@ -418,8 +418,8 @@ pub struct Send<B> {
 
 impl<B: IoBuf> Send<B> {
     /// Sends `buf` on `stream`.
-    pub fn new(stream: TcpStream, buf: B) -> Send<B> {
-        Send { stream, buf, all: false, options: Options::default() }
+    pub fn new(stream: impl Stream, buf: B) -> Send<B> {
+        Send { stream: stream.id(), buf, all: false, options: Options::default() }
     }
 
     /// Ends only when the whole buffer is sent.
@@ -438,7 +438,7 @@ impl<B: IoBuf> Describe for Send<B> {
 
     fn describe(self) -> (B, Request) {
         let op = Op::Send { from: std::ptr::null(), length: 0, all: self.all };
-        (self.buf, Request::new(Kind::Send, Target::Handle(self.stream.id()), op, self.options))
+        (self.buf, Request::new(Kind::Send, Target::Handle(self.stream), op, self.options))
     }
 
     fn lend(buf: &mut B, request: &mut Request, _: &Core) {
@@ -479,7 +479,7 @@ impl<B: IoBuf> Operation for Send<B> {
 /// ```
 #[derive(Debug)]
 pub struct SendVectored<V> {
-    stream: TcpStream,
+    stream: Id,
     bufs: V,
     all: bool,
     options: Options,
@@ -487,8 +487,8 @@ pub struct SendVectored<V> {
 
 impl<V: Buffers> SendVectored<V> {
     /// Sends `bufs` on `stream`.
-    pub fn new(stream: TcpStream, bufs: V) -> SendVectored<V> {
-        SendVectored { stream, bufs, all: false, options: Options::default() }
+    pub fn new(stream: impl Stream, bufs: V) -> SendVectored<V> {
+        SendVectored { stream: stream.id(), bufs, all: false, options: Options::default() }
     }
 
     /// Ends only when all buffers are sent.
@@ -507,7 +507,7 @@ impl<V: Buffers> Describe for SendVectored<V> {
 
     fn describe(self) -> (V, Request) {
         let op = Op::SendVectored { pieces: Pieces::NONE, all: self.all };
-        (self.bufs, Request::new(Kind::SendVectored, Target::Handle(self.stream.id()), op, self.options))
+        (self.bufs, Request::new(Kind::SendVectored, Target::Handle(self.stream), op, self.options))
     }
 
     fn lend(bufs: &mut V, request: &mut Request, core: &Core) {
@@ -568,15 +568,15 @@ pub enum Half {
 /// ```
 #[derive(Debug)]
 pub struct Shutdown {
-    stream: TcpStream,
+    stream: Id,
     half: Half,
     options: Options,
 }
 
 impl Shutdown {
     /// Shuts down `half` of `stream`.
-    pub fn new(stream: TcpStream, half: Half) -> Shutdown {
-        Shutdown { stream, half, options: Options::default() }
+    pub fn new(stream: impl Stream, half: Half) -> Shutdown {
+        Shutdown { stream: stream.id(), half, options: Options::default() }
     }
 }
 
@@ -588,7 +588,7 @@ impl Describe for Shutdown {
     }
 
     fn describe(self) -> ((), Request) {
-        let target = Target::Handle(self.stream.id());
+        let target = Target::Handle(self.stream);
         ((), Request::new(Kind::Shutdown, target, Op::Shutdown(self.half), self.options))
     }
 }
