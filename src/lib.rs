@@ -92,7 +92,7 @@ pub use error::{Error, ErrorKind};
 pub use event_loop::EventLoop;
 pub use handle::{Handle, OpId, Stream, TcpListener, TcpStream};
 pub use moving::{Detached, Rejected};
-pub use op::{Accepted, Done, Event, Half, ManyOperation, Operation};
+pub use op::{Accepted, Done, Event, Half, ManyOperation, Operation, Spliced};
 pub use options::{Keepalive, Linger, ListenOptions, TcpOptions};
 pub use remote::{KeepAlive, Refused, Remote, WhenFull};
 pub use report::{Report, Support};

@@ -49,6 +49,7 @@ const OPERATIONS: &[Kind] = &[
     Kind::Send,
     Kind::SendVectored,
     Kind::Shutdown,
+    Kind::Splice,
     Kind::Close,
     Kind::Timer,
     Kind::Interval,

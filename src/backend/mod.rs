@@ -72,6 +72,10 @@ pub(crate) enum Outcome {
     Retry,
     /// The engine itself ended the operation; how is in the slot.
     Settled,
+    /// The turn of an operation of several steps has come.
+    Turn,
+    /// An operation of several steps has progress to tell.
+    Item,
     /// A blocking operation's job has run.
     Ran,
     /// No thread could be started to run it: the system's error number.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::finish::Next;
 use super::handles::{EntryState, Lane};
-use super::op::Op;
+use super::op::{Op, Steps};
 use super::slots::{NONE, Payload, State};
 use super::{Core, Engine};
 use crate::backend::Outcome;
@@ -30,13 +30,17 @@ impl Core {
     pub(crate) fn remove(&self, id: OpId) -> bool {
         let Some(index) = self.engine.borrow().find_operation(id) else { return false };
         let removal = self.engine.borrow_mut().remove(index);
+        self.carry_out_removal(index, removal);
+        removal != Removal::Refused
+    }
+
+    /// What remains to be done for a remove.
+    pub(super) fn carry_out_removal(&self, index: u32, removal: Removal) {
         match removal {
-            Removal::Refused => return false,
             Removal::Now => self.dispose(index),
             Removal::Later => self.drop_callback(index),
-            Removal::Marked => {}
+            Removal::Refused | Removal::Marked => {}
         }
-        true
     }
 
     /// Gives an open handle a name that only the caller knows, and cancels what doesn't send.
@@ -65,8 +69,9 @@ impl Core {
 }
 
 /// What remains to be done for a remove, outside the engine's borrow.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Removal {
-    /// It has ended already.
+    /// It has ended already, or was not removed at all.
     Refused,
     /// The payload goes and the slot with it.
     Now,
@@ -82,12 +87,20 @@ impl Engine {
         let header = self.slots.header(index);
         let error = Error::new(reason, header.kind);
         match header.state {
-            State::Queued => self.end_here(index, Some(error)),
+            State::Queued => {
+                self.end_here(index, Some(error));
+                self.cancel_step(index);
+            }
             State::InFlight => match header.op {
+                Op::Steps(Steps { waiting: true, .. }) => {
+                    self.slots.header_mut(index).engaged = false;
+                    self.end_here(index, Some(error));
+                    self.cancel_step(index);
+                }
                 Op::Timer(_) => self.end_here(index, Some(error)),
                 Op::Blocking { .. } => self.cancel_job(index, error),
                 Op::Close => self.end_early(index, error),
-                Op::Connect => {
+                Op::Connect | Op::Steps(Steps { early: true, .. }) => {
                     self.end_early(index, error);
                     self.ask_backend(index);
                 }
@@ -145,6 +158,9 @@ impl Engine {
     fn ask_backend(&mut self, index: u32) {
         let token = self.token(index);
         let header = self.slots.header(index);
+        if matches!(header.op, Op::Steps(_)) {
+            return self.cancel_step(index);
+        }
         if header.engaged && !matches!(header.op, Op::Blocking { .. }) {
             self.backend.cold().cancel(token, header.readiness);
         }
@@ -244,9 +260,23 @@ impl Engine {
             }
             State::Queued => {
                 self.settle(index, None);
+                self.cancel_step(index);
+                Removal::Now
+            }
+            State::InFlight if matches!(header.op, Op::Steps(Steps { waiting: true, .. })) => {
+                self.slots.header_mut(index).engaged = false;
+                self.settle(index, None);
+                self.cancel_step(index);
                 Removal::Now
             }
             State::InFlight if matches!(self.slots.header(index).op, Op::Timer(_)) => {
+                self.settle(index, None);
+                Removal::Now
+            }
+            State::InFlight | State::Cancelling
+                if matches!(self.slots.header(index).op, Op::Steps(_)) && !engaged =>
+            {
+                // Its course is over; an item was still to be brought.
                 self.settle(index, None);
                 Removal::Now
             }

@@ -29,6 +29,12 @@ pub(crate) struct Vtable {
     drop_callback: unsafe fn(NonNull<u8>),
     /// Drops the buffers in place. As `drop_callback`.
     drop_parts: unsafe fn(NonNull<u8>),
+    /// Lets an operation of several steps submit the first.
+    ///
+    /// # Safety
+    /// The pointer is to a payload of this vtable's types whose parts are still there and stay where they are, and
+    /// nobody else refers to them.
+    begin: unsafe fn(&Core, OpId, NonNull<u8>),
     /// The payload's layout: where it doesn't fit the slot, its block's.
     pub(crate) layout: Layout,
 }
@@ -74,7 +80,7 @@ where
     O: Operation,
     F: FnOnce(&mut S, &EventLoop<S>, O::Output) + 'static,
 {
-    place::<O, F>(core, operation, callback, const { &vtable::<O::Parts, F>(complete_once::<S, O, F>) })
+    place::<O, F>(core, operation, callback, const { &vtable::<O, F>(complete_once::<S, O, F>) })
 }
 
 /// Submits an operation that brings items.
@@ -83,16 +89,47 @@ where
     O: ManyOperation,
     F: FnMut(&mut S, &EventLoop<S>, Event<O::Item>) + 'static,
 {
-    place::<O, F>(core, operation, callback, const { &vtable::<O::Parts, F>(complete_many::<S, O, F>) })
+    place::<O, F>(core, operation, callback, const { &vtable::<O, F>(complete_many::<S, O, F>) })
 }
 
-const fn vtable<P, F>(complete: unsafe fn(&Core, u32, NonNull<u8>, Context)) -> Vtable {
+/// Submits a step of another operation, whose callback is the engine's own.
+pub(super) fn submit_inner<O, F>(core: &Core, operation: O, callback: F) -> OpId
+where
+    O: Operation,
+    F: FnOnce(&Core, O::Output) + 'static,
+{
+    place::<O, F>(core, operation, callback, const { &vtable::<O, F>(complete_inner::<O, F>) })
+}
+
+const fn vtable<O: Describe, F>(complete: unsafe fn(&Core, u32, NonNull<u8>, Context)) -> Vtable {
     Vtable {
         complete,
-        drop_callback: drop_callback::<P, F>,
-        drop_parts: drop_parts::<P, F>,
-        layout: Layout::new::<Payload<P, F>>(),
+        drop_callback: drop_callback::<O::Parts, F>,
+        drop_parts: drop_parts::<O::Parts, F>,
+        begin: begin::<O, F>,
+        layout: Layout::new::<Payload<O::Parts, F>>(),
     }
+}
+
+impl Vtable {
+    /// See the field.
+    ///
+    /// # Safety
+    /// As there.
+    pub(super) unsafe fn begin(&self, core: &Core, operation: OpId, place: NonNull<u8>) {
+        // SAFETY: the caller vouches for it.
+        unsafe { (self.begin)(core, operation, place) }
+    }
+}
+
+/// See `Vtable::begin`.
+///
+/// # Safety
+/// As there.
+unsafe fn begin<O: Describe, F>(core: &Core, operation: OpId, payload: NonNull<u8>) {
+    // SAFETY: the caller vouches for it.
+    let parts = unsafe { parts_of(payload.cast::<Payload<O::Parts, F>>()).as_mut() };
+    O::begin(parts, operation, core);
 }
 
 fn place<O: Describe, F>(core: &Core, operation: O, callback: F, vtable: &'static Vtable) -> OpId {
@@ -109,7 +146,12 @@ fn place<O: Describe, F>(core: &Core, operation: O, callback: F, vtable: &'stati
     // before the memory it lends is used.
     O::lend(unsafe { parts_of(payload).as_mut() }, &mut request, core);
     std::mem::forget(undo);
-    core.engine.borrow_mut().start(index, request)
+    let operation = core.engine.borrow_mut().start(index, request);
+    if O::HAS_PARTNER {
+        // SAFETY: an operation of several steps has lent nothing to the backend, and its payload stays until a tick.
+        O::submitted(unsafe { parts_of(payload).as_mut() }, operation, core);
+    }
+    operation
 }
 
 /// Runs a closure when dropped; forgotten when all went well.
@@ -141,6 +183,21 @@ where
     // reference to the state exists while it runs.
     let (state, io) = unsafe { context.lend::<S>() };
     callback(state, io, output);
+}
+
+/// See `Vtable::complete`. What it runs is the engine's, and needs no context.
+///
+/// # Safety
+/// As there.
+unsafe fn complete_inner<O, F>(core: &Core, index: u32, place: NonNull<u8>, _: Context)
+where
+    O: Operation,
+    F: FnOnce(&Core, O::Output),
+{
+    // SAFETY: as in `complete_once`.
+    let Payload { parts, callback } = unsafe { place.cast::<Payload<O::Parts, F>>().read() };
+    let end = core.engine.borrow_mut().take(index);
+    ManuallyDrop::into_inner(callback)(core, O::finish(ManuallyDrop::into_inner(parts), end));
 }
 
 /// See `Vtable::complete`. The closure runs where it lies: the slot is `Running`, so nobody frees or runs it

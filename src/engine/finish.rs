@@ -18,6 +18,8 @@ pub(super) enum Next {
     Callback(u32),
     /// Drop what is left in this slot and free it.
     Dispose(u32),
+    /// Let this operation of several steps submit its first.
+    Begin(u32),
     /// Nothing: it goes on, or nobody is interested.
     Nothing,
 }
@@ -46,8 +48,10 @@ impl Engine {
         let index = token.index;
         if self.token(index) != token {
             // Removed, called back early, or left behind by the end of the loop.
-            let harmless =
-                matches!(outcome, Outcome::Settled | Outcome::NotFound | Outcome::Ran | Outcome::NotRun(_));
+            let harmless = !matches!(
+                outcome,
+                Outcome::Value(_) | Outcome::Failed(_) | Outcome::Refused(_) | Outcome::Retry
+            );
             assert!(harmless, "a slot is not freed while the backend has it");
             return Next::Nothing;
         }
@@ -60,6 +64,10 @@ impl Engine {
             Outcome::NotFound => {
                 self.cancel_missed(index);
                 return Next::Nothing;
+            }
+            Outcome::Turn => return self.turn(index),
+            Outcome::Item => {
+                return if self.item_due(index) { Next::Callback(index) } else { Next::Nothing };
             }
             _ => {}
         }
@@ -126,7 +134,9 @@ impl Engine {
             },
             Outcome::Ran => Verdict::End(None),
             Outcome::NotRun(os) => Verdict::End(asked.or(Some(Error::from_os(os, kind)))),
-            Outcome::Settled | Outcome::NotFound => unreachable!("dealt with before"),
+            Outcome::Settled | Outcome::NotFound | Outcome::Turn | Outcome::Item => {
+                unreachable!("dealt with before")
+            }
         }
     }
 
@@ -246,9 +256,8 @@ impl Engine {
         if entry_index == NONE || matches!(header.op, Op::Close) {
             return;
         }
-        let lane = header.op.lane();
-        let short = lane == Lane::Send
-            && header.op.transfer().is_some_and(|transfer| (1..transfer.length).contains(&header.moved));
+        let lane = header.lane();
+        let short = lane == Lane::Send && header.is_partial();
         // What an ended connect leaves is closed unless it became an open connection.
         let entry = self.handles.entry_mut(entry_index);
         entry.unlink(lane, &mut self.slots, index);
@@ -286,14 +295,16 @@ impl Engine {
     }
 
     /// A removed operation that had moved bytes leaves the stream at a position nobody knows.
-    fn note_broken(&mut self, index: u32) {
+    pub(super) fn note_broken(&mut self, index: u32) {
         let header = self.slots.header(index);
-        let Some(transfer) = header.op.transfer() else { return };
+        if header.handle == NONE || !header.lane().ordered() {
+            return;
+        }
         let entry = self.handles.entry_mut(header.handle);
-        if transfer.receive {
-            entry.receive_broken |= header.moved > 0;
-        } else {
-            entry.send_broken |= (1..transfer.length).contains(&header.moved);
+        match header.lane() {
+            Lane::Receive => entry.receive_broken |= header.is_partial(),
+            Lane::Send => entry.send_broken |= header.is_partial(),
+            Lane::Free => {}
         }
     }
 

@@ -15,6 +15,7 @@ pub(crate) mod op;
 pub(crate) mod remote;
 mod slots;
 mod start;
+pub(crate) mod steps;
 mod teardown;
 mod tick;
 mod timers;
@@ -50,6 +51,8 @@ pub struct Core {
     remote: OnceCell<Arc<Shared>>,
     remote_capacity: usize,
     busy_poll: Duration,
+    /// Buffers of operations of several steps that are over, for the next ones.
+    spare: RefCell<Vec<Vec<u8>>>,
 }
 
 pub(crate) struct Engine {
@@ -95,7 +98,16 @@ impl Core {
         let (ticking, stop) = (Cell::new(false), Cell::new(false));
         let (remote, remote_capacity) = (OnceCell::new(), builder.remote_capacity);
         let busy_poll = builder.busy_poll;
-        Ok(Core { engine: RefCell::new(engine), ticking, stop, reason, remote, remote_capacity, busy_poll })
+        Ok(Core {
+            engine: RefCell::new(engine),
+            ticking,
+            stop,
+            reason,
+            remote,
+            remote_capacity,
+            busy_poll,
+            spare: RefCell::default(),
+        })
     }
 
     pub(crate) fn now(&self) -> Instant {

@@ -15,7 +15,7 @@ use super::remote::Shared;
 use super::vectored::Pieces;
 use crate::backend::Work;
 use crate::buf::RawLent;
-use crate::handle::{Id, NewId};
+use crate::handle::{Id, NewId, OpId};
 use crate::op::{Half, Kind, Limit, Options};
 use crate::{Error, Instant};
 
@@ -57,6 +57,43 @@ pub(crate) enum Op {
     Blocking {
         ticket: u64,
     },
+    Steps(Steps),
+}
+
+/// An operation of several steps: see `steps.rs`.
+#[derive(Copy, Clone)]
+pub(crate) struct Steps {
+    /// The list of its handle that it waits in and keeps.
+    pub(crate) lane: Lane,
+    /// It lends no memory: a cancel calls back at once.
+    pub(crate) early: bool,
+    /// It brings its progress as items.
+    pub(crate) items: bool,
+    /// An item is on its way.
+    pub(crate) told: bool,
+    /// If it ended now, the stream would be at a place that nobody knows.
+    pub(crate) partial: bool,
+    /// Its turn has come, but not yet that of its partner, which is its `step`.
+    pub(crate) waiting: bool,
+    /// Its course is over, and so it ended; the last item is still to be brought.
+    pub(crate) over: Option<Option<Error>>,
+    /// The step that is under way.
+    pub(crate) step: Option<OpId>,
+}
+
+impl Steps {
+    pub(crate) fn new(lane: Lane) -> Steps {
+        Steps {
+            lane,
+            early: false,
+            items: false,
+            told: false,
+            partial: false,
+            waiting: false,
+            over: None,
+            step: None,
+        }
+    }
 }
 
 impl Op {
@@ -69,6 +106,7 @@ impl Op {
             Op::Shutdown(Half::Read) => Lane::Free,
             Op::Accept { .. } | Op::Connect | Op::Close => Lane::Free,
             Op::Timer(_) | Op::NextTick | Op::Blocking { .. } => Lane::Free,
+            Op::Steps(steps) => steps.lane,
         }
     }
 
@@ -219,5 +257,19 @@ pub trait Describe: Sized + 'static {
     /// Asks the buffers, which lie where they stay, for their memory, and writes it into the request.
     fn lend(parts: &mut Self::Parts, request: &mut Request, core: &Core) {
         let _ = (parts, request, core);
+    }
+
+    /// Whether it has a partner, with a turn to take elsewhere: then `submitted` is called.
+    const HAS_PARTNER: bool = false;
+
+    /// It was submitted, and may have its partner take its place in another list.
+    fn submitted(parts: &mut Self::Parts, operation: OpId, core: &Core) {
+        let _ = (parts, operation, core);
+    }
+
+    /// The turn of an operation of several steps has come: submits the first (`steps.rs`).
+    fn begin(parts: &mut Self::Parts, operation: OpId, core: &Core) {
+        let _ = (parts, operation, core);
+        unreachable!("an operation of one step begins with the backend");
     }
 }

@@ -17,6 +17,7 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use super::erased::Vtable;
+use super::handles::Lane;
 use super::op::Op;
 use super::timers::TimerKey;
 use crate::Error;
@@ -99,6 +100,8 @@ pub(crate) struct Header {
     /// What the backend has is a wait for readiness only.
     pub(crate) readiness: bool,
     pub(crate) background: bool,
+    /// It is a step of another operation, and nobody else's to cancel.
+    pub(crate) inner: bool,
 }
 
 pub(crate) struct Slots {
@@ -242,6 +245,26 @@ impl Header {
             engaged: false,
             readiness: false,
             background: false,
+            inner: false,
+        }
+    }
+
+    /// Whether it has moved bytes and its stream would be at a place nobody knows if it ended now, unheard.
+    pub(crate) fn is_partial(&self) -> bool {
+        match (&self.op, self.op.transfer()) {
+            (Op::Steps(steps), _) => steps.partial,
+            (_, Some(transfer)) if transfer.receive => self.moved > 0,
+            (_, Some(transfer)) => (1..transfer.length).contains(&self.moved),
+            (_, None) => false,
+        }
+    }
+
+    /// The list of its handle that it is in. A step takes no turn: the operation that it belongs to has the turn.
+    pub(crate) fn lane(&self) -> Lane {
+        match self.op {
+            Op::Steps(steps) => steps.lane,
+            _ if self.inner => Lane::Free,
+            _ => self.op.lane(),
         }
     }
 }

@@ -27,6 +27,7 @@ impl Engine {
         header.kind = request.kind;
         header.op = request.op;
         header.background = request.options.background;
+        header.inner = request.options.inner;
         if !request.options.background {
             self.pending += 1;
         }
@@ -47,6 +48,7 @@ impl Engine {
     ) -> Result<(), Error> {
         let kind = self.slots.header(index).kind;
         match target {
+            Target::Loop if matches!(self.slots.header(index).op, Op::Steps(_)) => self.embark(index),
             Target::Loop => {
                 self.settle(index, None);
                 self.announce(index);
@@ -99,7 +101,7 @@ impl Engine {
 
     /// Puts the operation in its handle's list, and starts it if it is its turn.
     pub(super) fn link(&mut self, index: u32, entry: u32) {
-        let lane = self.slots.header(index).op.lane();
+        let lane = self.slots.header(index).lane();
         self.slots.header_mut(index).handle = entry;
         let table_entry = self.handles.entry_mut(entry);
         table_entry.link(lane, &mut self.slots, index);
@@ -132,7 +134,7 @@ impl Engine {
         let header = self.slots.header(index);
         let (kind, handle) = (header.kind, header.handle);
         let entry = self.handles.entry(handle);
-        if entry.broken(header.op.lane()) {
+        if entry.broken(header.lane()) {
             return self.end_here(index, Some(Error::new(ErrorKind::Broken, kind)));
         }
         match (&header.op, header.op.transfer()) {
@@ -153,6 +155,7 @@ impl Engine {
                 self.slots.header_mut(index).scratch = Some(scratch);
                 self.shoot(index, false);
             }
+            (Op::Steps(_), _) => self.embark(index),
             _ => self.shoot(index, false),
         }
     }

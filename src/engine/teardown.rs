@@ -77,7 +77,11 @@ impl Core {
     fn leave_jobs_behind(&self, panic: &mut Panic) {
         let capacity = self.engine.borrow().slots.capacity();
         for index in 0..capacity {
-            if self.engine.borrow_mut().let_go_of_job(index) {
+            let left_behind = {
+                let mut engine = self.engine.borrow_mut();
+                engine.let_go_of_job(index) || engine.abandon_course(index)
+            };
+            if left_behind {
                 guarded(panic, || self.dispose(index));
             }
         }
@@ -89,7 +93,7 @@ impl Core {
             match next {
                 None => return,
                 Some(Next::Callback(index) | Next::Dispose(index)) => guarded(panic, || self.dispose(index)),
-                Some(Next::Nothing) => {}
+                Some(Next::Nothing | Next::Begin(_)) => {}
             }
         }
     }

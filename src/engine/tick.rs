@@ -6,9 +6,10 @@
 
 use std::time::Duration;
 
+use super::cancel::Removal;
 use super::erased::Context;
 use super::finish::Next;
-use super::op::{End, Op};
+use super::op::{End, Op, Steps};
 use super::slots::{Payload, State};
 use super::{Core, Engine};
 use crate::backend::Token;
@@ -112,6 +113,7 @@ impl Core {
         match next {
             Next::Callback(index) => self.complete(index, context),
             Next::Dispose(index) => self.dispose(index),
+            Next::Begin(index) => self.begin_course(index),
             Next::Nothing => {}
         }
     }
@@ -154,24 +156,18 @@ impl Core {
 
     /// A repeating callback has returned: its time comes again, unless it was cancelled or removed meanwhile.
     pub(super) fn after_item(&self, index: u32) {
-        let removed = self.engine.borrow_mut().rearm(index);
-        if removed {
-            self.dispose(index);
-        }
+        let removal = self.engine.borrow_mut().rearm(index);
+        self.carry_out_removal(index, removal);
     }
 
     /// A repeating callback has panicked: it counts as ended.
     pub(super) fn end_of_panicked(&self, index: u32) {
-        {
+        let removal = {
             let mut engine = self.engine.borrow_mut();
-            let header = engine.slots.header_mut(index);
-            header.payload = Payload::Whole;
-            header.state = State::Orphaned;
-            if !header.background {
-                engine.pending -= 1;
-            }
-        }
-        self.dispose(index);
+            engine.slots.header_mut(index).payload = Payload::Parts;
+            engine.rearm(index)
+        };
+        self.carry_out_removal(index, removal);
     }
 }
 
@@ -198,25 +194,34 @@ impl Engine {
         Some(self.end(index))
     }
 
-    /// Lets a repeating operation wait for its next item; true if it was removed meanwhile.
-    fn rearm(&mut self, index: u32) -> bool {
+    /// Lets a repeating operation wait for its next item, unless it was removed meanwhile.
+    fn rearm(&mut self, index: u32) -> Removal {
         let header = self.slots.header_mut(index);
         if header.payload == Payload::Parts {
             // The callback was on the stack when it was removed; now it can go with the rest.
             header.payload = Payload::Whole;
             header.state = State::Orphaned;
+            let engaged = header.engaged;
             if !header.background {
                 self.pending -= 1;
             }
-            return true;
+            self.cancel_step(index);
+            return if engaged { Removal::Later } else { Removal::Now };
         }
         header.state = State::InFlight;
-        if let Some(error) = header.error {
-            self.end_here(index, Some(error));
+        if let Op::Steps(Steps { over: Some(error), .. }) = header.op {
+            self.end_here(index, error);
+        } else if let Some(error) = header.error {
+            if header.engaged {
+                header.state = State::Cancelling;
+                self.cancel_step(index);
+            } else {
+                self.end_here(index, Some(error));
+            }
         } else if let Op::Timer(schedule) = header.op {
             self.set_timer(index, schedule.wake());
         }
-        false
+        Removal::Refused
     }
 
     /// Frees the slot of an operation whose callback is about to run, or leaves it to the backend.
@@ -236,7 +241,7 @@ impl Engine {
     fn cancel_everything(&mut self) {
         for index in 0..self.slots.capacity() {
             let header = self.slots.header(index);
-            if header.state != State::Free && !matches!(header.op, Op::Close) {
+            if header.state != State::Free && !header.inner && !matches!(header.op, Op::Close) {
                 self.cancel(index, ErrorKind::Cancelled);
             }
         }

@@ -7,7 +7,7 @@ use super::EventLoop;
 use crate::buf::Buffers;
 use crate::handle::Handle;
 use crate::handle::sealed::Handle as _;
-use crate::op::{self, Accepted, Done, Half};
+use crate::op::{self, Accepted, Done, Half, Spliced};
 use crate::{Error, IoBuf, IoBufMut, ListenOptions, OpId, Stream, TcpListener, TcpOptions, TcpStream};
 
 /// Connections.
@@ -113,6 +113,16 @@ impl<S> EventLoop<S> {
         callback: impl FnOnce(&mut S, &EventLoop<S>, Done<V>) + 'static,
     ) -> OpId {
         self.submit(op::SendVectored::new(stream, bufs).all(), callback)
+    }
+
+    /// Sends on what comes from one stream to another: [`op::Splice`].
+    pub fn splice(
+        &self,
+        from: impl Stream,
+        to: impl Stream,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Spliced) + 'static,
+    ) -> OpId {
+        self.submit(op::Splice::new(from, to), callback)
     }
 
     /// Ends a half of a connection: [`op::Shutdown`].

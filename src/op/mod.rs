@@ -14,6 +14,7 @@
 //! | [`Send`] | [`send`](crate::EventLoop::send), [`send_all`](crate::EventLoop::send_all) | [`Done<B>`](Done) | `SEND` |
 //! | [`SendVectored`] | [`send_vectored`](crate::EventLoop::send_vectored) | [`Done<V>`](Done) | `SENDMSG` |
 //! | [`Shutdown`] | [`shutdown`](crate::EventLoop::shutdown) | `Result<(), Error>` | shutdown(2), which never waits |
+//! | [`Splice`] | [`splice`](crate::EventLoop::splice) | [`Spliced`] | `RECV` and `SEND` |
 //! | [`Close`] | [`close_then`](crate::EventLoop::close_then) | `Result<(), Error>` | `CLOSE` |
 //! | [`Timer`] | [`timer`](crate::EventLoop::timer) | `Result<(), Error>` | the engine's timer queue |
 //! | [`Interval`] | [`interval`](crate::EventLoop::interval) | [`Event<u64>`](Event) | the engine's timer queue |
@@ -23,6 +24,7 @@
 mod blocking;
 mod close;
 mod net;
+mod splice;
 mod time;
 
 use std::fmt;
@@ -35,6 +37,7 @@ pub use blocking::Blocking;
 pub use close::Close;
 pub(crate) use close::close_gracefully;
 pub use net::{Accept, Accepted, Connect, Half, Recv, RecvVectored, Send, SendVectored, Shutdown};
+pub use splice::{Splice, Spliced};
 pub use time::{Interval, NextTick, Timer};
 
 /// Something that can be submitted and ends once.
@@ -121,6 +124,8 @@ pub trait ManyOperation: Describe {
 pub struct Options {
     pub(crate) limit: Limit,
     pub(crate) background: bool,
+    /// It is a step of another operation.
+    pub(crate) inner: bool,
 }
 
 /// When an operation must have ended.
@@ -216,6 +221,8 @@ pub enum Kind {
     SendVectored,
     /// [`Shutdown`].
     Shutdown,
+    /// [`Splice`].
+    Splice,
     /// [`Close`].
     Close,
     /// `close_gracefully`.
@@ -267,6 +274,7 @@ impl fmt::Display for Kind {
             Kind::Send => "send",
             Kind::SendVectored => "send_vectored",
             Kind::Shutdown => "shutdown",
+            Kind::Splice => "splice",
             Kind::Close => "close",
             Kind::CloseGracefully => "close_gracefully",
             Kind::Timer => "timer",

@@ -204,7 +204,11 @@ pub struct Recv<B> {
 impl<B: IoBufMut> Recv<B> {
     /// Receives on `stream` into `buf`.
     pub fn new(stream: impl Stream, buf: B) -> Recv<B> {
-        Recv { stream: stream.id(), buf, want: None, append: false, options: Options::default() }
+        Recv::on(stream.id(), buf)
+    }
+
+    pub(super) fn on(stream: Id, buf: B) -> Recv<B> {
+        Recv { stream, buf, want: None, append: false, options: Options::default() }
     }
 
     /// Receives exactly `bytes` bytes, over as many chunks as it takes; `InvalidInput` if there is no room for so
@@ -419,7 +423,11 @@ pub struct Send<B> {
 impl<B: IoBuf> Send<B> {
     /// Sends `buf` on `stream`.
     pub fn new(stream: impl Stream, buf: B) -> Send<B> {
-        Send { stream: stream.id(), buf, all: false, options: Options::default() }
+        Send::on(stream.id(), buf)
+    }
+
+    pub(super) fn on(stream: Id, buf: B) -> Send<B> {
+        Send { stream, buf, all: false, options: Options::default() }
     }
 
     /// Ends only when the whole buffer is sent.

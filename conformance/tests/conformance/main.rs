@@ -35,6 +35,7 @@ mod sockets_connect;
 mod sockets_handles;
 mod sockets_listen;
 mod sockets_options;
+mod splice;
 mod streams;
 mod streams_buffers;
 mod streams_ends;
@@ -71,6 +72,7 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("remote_ends", remote_ends::CASES),
     ("remote_many", remote_many::CASES),
     ("smoke", smoke::CASES),
+    ("splice", splice::CASES),
     ("sockets_accept", sockets_accept::CASES),
     ("sockets_adopt", sockets_adopt::CASES),
     ("sockets_connect", sockets_connect::CASES),

@@ -142,7 +142,7 @@ impl Backend for Sim {
             op @ (Op::Send { .. } | Op::SendVectored { .. }) => {
                 Work::Send(Memory::of(op, shot.moved).expect("a send has memory"))
             }
-            Op::Shutdown(_) | Op::Timer(_) | Op::NextTick | Op::Blocking { .. } => {
+            Op::Shutdown(_) | Op::Timer(_) | Op::NextTick | Op::Blocking { .. } | Op::Steps(_) => {
                 unreachable!("the engine does these itself, or gives them to `offload`")
             }
         };

@@ -46,7 +46,7 @@ pub(super) fn prepare(shot: &Shot<'_>) -> squeue::Entry {
             opcode::SendMsg::new(fd, pieces.message().as_ptr().cast_const().cast()).flags(flags).build()
         }
         Op::Close => close(fd, shot.lingers),
-        Op::Shutdown(_) | Op::Timer(_) | Op::NextTick | Op::Blocking { .. } => {
+        Op::Shutdown(_) | Op::Timer(_) | Op::NextTick | Op::Blocking { .. } | Op::Steps(_) => {
             unreachable!("the engine does these itself, or the thread pool")
         }
     };
