@@ -2,6 +2,7 @@
 //! Its areas: running, operations and descriptors here, the others in `event_loop/`.
 
 mod net;
+mod udp;
 
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -349,12 +350,12 @@ impl<S> EventLoop<S> {
 /// Descriptors in and out.
 impl<S> EventLoop<S> {
     /// Makes a descriptor, or a type of std that owns one, a handle of this loop, which closes it from now on. It is
-    /// checked to be what the handle's type says: a listening or a connected TCP socket. Its blocking mode is left as
+    /// checked to be what the handle's type says: a listening or a connected TCP socket, a UDP socket. Its blocking mode is left as
     /// it is; both work.
     ///
     /// # Errors
     /// [`Rejected`], which gives the descriptor back: [`InvalidInput`](crate::ErrorKind::InvalidInput) (connected,
-    /// listening or TCP it isn't), [`BadDescriptor`](crate::ErrorKind::BadDescriptor) (no socket).
+    /// listening, TCP or UDP it isn't), [`BadDescriptor`](crate::ErrorKind::BadDescriptor) (no socket).
     ///
     /// ```
     /// let io = nbio::EventLoop::<()>::new()?;

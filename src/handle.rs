@@ -132,6 +132,9 @@ handles! {
     TcpListener;
     /// A TCP connection of a loop, made by accept, connect or [`adopt`](crate::EventLoop::adopt). See [`Handle`].
     TcpStream;
+    /// A UDP socket of a loop, made by [`bind_udp`](crate::EventLoop::bind_udp) or
+    /// [`adopt`](crate::EventLoop::adopt). See [`Handle`].
+    UdpSocket;
 }
 
 impl Stream for TcpStream {}

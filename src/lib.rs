@@ -54,7 +54,7 @@
 //!    closed when its last operation has ended. A stale or foreign handle is a clear error, never another's connection.
 //! 7. **Order.** On a stream, receives take their turns in the order in which they were submitted, and so do sends; so do
 //!    the callbacks of those whose turn came. If a send ends after moving only part of its bytes, the sends waiting
-//!    behind it end `Cancelled` with 0 bytes. Accepts and opposite directions have no order.
+//!    behind it end `Cancelled` with 0 bytes. Accepts, datagrams and opposite directions have no order.
 //! 8. **The same on every backend**: error kinds, end of stream, reset, half-close, totals of `all` and `exact`. Not the
 //!    sizes of chunks, nor timing.
 //! 9. **Fair and bounded.** A tick runs what other threads gave ([`Remote`]), then the completions that were there when it
@@ -84,17 +84,19 @@ mod remote;
 mod report;
 mod simulation;
 mod time;
+mod udp;
 
 pub use backend::{OwnedDescriptor, RawDescriptor};
 pub use buf::{Buffers, IoBuf, IoBufMut, Lent, Slice};
 pub use builder::{Backend, Builder};
 pub use error::{Error, ErrorKind};
 pub use event_loop::EventLoop;
-pub use handle::{Handle, OpId, Stream, TcpListener, TcpStream};
+pub use handle::{Handle, OpId, Stream, TcpListener, TcpStream, UdpSocket};
 pub use moving::{Detached, Rejected};
-pub use op::{Accepted, Done, Event, Half, ManyOperation, Operation, Spliced};
+pub use op::{Accepted, Datagram, Done, Event, Half, ManyOperation, Operation, Spliced};
 pub use options::{Keepalive, Linger, ListenOptions, TcpOptions};
 pub use remote::{KeepAlive, Refused, Remote, WhenFull};
 pub use report::{Report, Support};
 pub use simulation::Simulation;
 pub use time::Instant;
+pub use udp::{Ecn, Interface, Multicast, PacketInfo, RecvControl, Segments, SendControl, UdpOptions};

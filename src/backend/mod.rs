@@ -12,7 +12,7 @@ use crate::engine::op::Op;
 use crate::handle::HandleKind;
 use crate::op::{Half, Kind};
 use crate::report::{Report, Support};
-use crate::{Error, ErrorKind, Instant, ListenOptions, TcpOptions};
+use crate::{Error, ErrorKind, Instant, ListenOptions, Multicast, TcpOptions, UdpOptions};
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("nbio runs on Linux so far; kqueue and IOCP are on their way (see PLATFORMS.md)");
@@ -26,7 +26,7 @@ mod uring;
 
 pub(crate) use pool::{Census, Completer, Work};
 #[cfg(unix)]
-pub(crate) use unix::{Address, IoVec, Message, error_kind, is_cancelled};
+pub(crate) use unix::{Address, Arrival, Head, IoVec, Message, error_kind, is_cancelled};
 
 /// The system's number of an open thing: a descriptor on Unix.
 #[cfg(unix)]
@@ -144,6 +144,34 @@ pub(crate) trait Backend {
     fn local_address(&mut self, descriptor: RawDescriptor) -> Result<SocketAddr, Error>;
     fn peer_address(&mut self, descriptor: RawDescriptor) -> Result<SocketAddr, Error>;
     fn shutdown(&mut self, descriptor: RawDescriptor, half: Half) -> Result<(), Error>;
+
+    fn bind_udp(&mut self, _: SocketAddr, _: &UdpOptions) -> Result<RawDescriptor, Error> {
+        Err(Error::new(ErrorKind::Unsupported, Kind::BindUdp))
+    }
+
+    fn connect_udp(&mut self, _: RawDescriptor, _: SocketAddr) -> Result<(), Error> {
+        Err(Error::new(ErrorKind::Unsupported, Kind::ConnectUdp))
+    }
+
+    fn disconnect_udp(&mut self, _: RawDescriptor) -> Result<(), Error> {
+        Err(Error::new(ErrorKind::Unsupported, Kind::DisconnectUdp))
+    }
+
+    fn set_udp_options(&mut self, _: RawDescriptor, _: &UdpOptions) -> Result<(), Error> {
+        Err(Error::new(ErrorKind::Unsupported, Kind::SetUdpOptions))
+    }
+
+    fn udp_options(&mut self, _: RawDescriptor) -> Result<UdpOptions, Error> {
+        Err(Error::new(ErrorKind::Unsupported, Kind::GetUdpOptions))
+    }
+
+    fn join_multicast(&mut self, _: RawDescriptor, _: &Multicast) -> Result<(), Error> {
+        Err(Error::new(ErrorKind::Unsupported, Kind::JoinMulticast))
+    }
+
+    fn leave_multicast(&mut self, _: RawDescriptor, _: &Multicast) -> Result<(), Error> {
+        Err(Error::new(ErrorKind::Unsupported, Kind::LeaveMulticast))
+    }
 
     /// Checks that a descriptor from outside is of this kind; says whether its close may wait (SO_LINGER).
     fn check(&mut self, descriptor: &OwnedDescriptor, kind: HandleKind) -> Result<bool, Error>;

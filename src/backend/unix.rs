@@ -1,5 +1,8 @@
 //! Sockets on Unix: the calls that answer at once, and the C layouts that shots point at.
 
+mod message;
+pub(super) mod udp;
+
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -15,10 +18,13 @@ use crate::handle::HandleKind;
 use crate::op::{Half, Kind};
 use crate::{Error, ErrorKind, Keepalive, Linger, ListenOptions, TcpOptions};
 
+pub(crate) use message::{Arrival, Head};
+
 /// The kinds of the error numbers that std's table doesn't tell apart.
 pub(crate) fn error_kind(os: i32) -> Option<ErrorKind> {
     Some(match Errno::from_raw_os_error(os) {
         Errno::ISCONN => ErrorKind::AlreadyConnected,
+        Errno::DESTADDRREQ => ErrorKind::NotConnected,
         Errno::MSGSIZE => ErrorKind::MessageTooLong,
         Errno::MFILE | Errno::NFILE => ErrorKind::TooManyDescriptors,
         Errno::NOBUFS => ErrorKind::OutOfMemory,
@@ -31,6 +37,7 @@ pub(crate) fn error_kind(os: i32) -> Option<ErrorKind> {
         Errno::AFNOSUPPORT | Errno::PROTONOSUPPORT | Errno::PROTOTYPE | Errno::OPNOTSUPP => {
             ErrorKind::Unsupported
         }
+        Errno::NOPROTOOPT => ErrorKind::Unsupported,
         _ => return None,
     })
 }
@@ -257,6 +264,9 @@ pub(super) fn shutdown(descriptor: RawDescriptor, half: Half) -> Result<(), Erro
 
 /// Checks an adopted descriptor; says whether its close may wait for unsent data.
 pub(super) fn check(descriptor: &OwnedFd, kind: HandleKind) -> Result<bool, Error> {
+    if kind == HandleKind::UdpSocket {
+        return udp::check(descriptor);
+    }
     let error = os_error(Kind::Adopt);
     let stream = sockopt::socket_type(descriptor).map_err(&error)? == SocketType::STREAM;
     let tcp = sockopt::socket_protocol(descriptor).map_err(&error)?
@@ -270,6 +280,7 @@ pub(super) fn check(descriptor: &OwnedFd, kind: HandleKind) -> Result<bool, Erro
     let right = match kind {
         HandleKind::TcpListener => listening,
         HandleKind::TcpStream => !listening && connected,
+        HandleKind::UdpSocket => unreachable!("checked above"),
     };
     if !stream || !tcp || !right {
         return Err(Error::new(ErrorKind::InvalidInput, Kind::Adopt));

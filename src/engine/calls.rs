@@ -140,7 +140,7 @@ impl Engine {
         self.handles.free(entry);
     }
 
-    fn insert(&mut self, descriptor: RawDescriptor, lingers: bool) -> NewId {
+    pub(super) fn insert(&mut self, descriptor: RawDescriptor, lingers: bool) -> NewId {
         let entry = self.handles.insert(descriptor, EntryState::Open);
         self.handles.entry_mut(entry).lingers = lingers;
         NewId(self.handles.id(entry, self.number.get()))

@@ -7,7 +7,7 @@ use super::Engine;
 use super::handles::{EntryState, Lane};
 use super::op::{End, Op, Transfer};
 use super::slots::{NONE, Payload, State};
-use crate::backend::{Address, Completion, Outcome, RawDescriptor, is_cancelled};
+use crate::backend::{Address, Arrival, Completion, Outcome, RawDescriptor, is_cancelled};
 use crate::handle::NewId;
 use crate::{Error, ErrorKind};
 
@@ -205,12 +205,16 @@ impl Engine {
         Verdict::Again { readiness: false }
     }
 
-    /// Accept and connect: something is open now.
+    /// Accept and connect: something is open now. Messages: they were moved, in one piece.
     fn produced(&mut self, index: u32, value: u32) {
         let header = self.slots.header(index);
         let (listener, early) =
             (header.handle, header.state == State::Done || header.state == State::Orphaned);
         match header.op {
+            Op::RecvMessage { ref envelope } | Op::SendMessage { ref envelope } => {
+                assert!(value as usize <= envelope.length(), "the system moved more than it was given");
+                self.slots.header_mut(index).moved = value as usize;
+            }
             Op::Accept { .. } => {
                 let entry = self.handles.insert(value as RawDescriptor, EntryState::Open);
                 self.handles.entry_mut(entry).lingers = self.handles.entry(listener).lingers;
@@ -242,6 +246,7 @@ impl Engine {
                 match &header.op {
                     Op::Recv { into, .. } => into.set_filled(header.moved),
                     Op::RecvVectored { pieces, .. } => pieces.set_filled(header.moved),
+                    Op::RecvMessage { envelope } => envelope.set_filled(header.moved),
                     _ => {}
                 }
             }
@@ -325,9 +330,15 @@ impl Engine {
             stream: None,
             peer: None,
             expirations: 0,
+            message: None,
         };
         match header.op {
             Op::Recv { start, .. } => end.start = start,
+            Op::RecvMessage { ref envelope } if header.error.is_none() => {
+                let Arrival { from, truncated, control } = envelope.arrival();
+                end.peer = from;
+                end.message = Some((truncated, control));
+            }
             Op::Connect if header.error.is_none() => {
                 end.stream = Some(NewId(self.handles.id(header.handle, self.number.get())));
             }

@@ -7,6 +7,8 @@
 mod blocks;
 mod calls;
 mod cancel;
+mod datagrams;
+pub(crate) mod envelope;
 pub(crate) mod erased;
 mod finish;
 pub(crate) mod handles;

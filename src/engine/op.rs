@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::Core;
 use super::blocks::Blocks;
+use super::envelope::Envelope;
 use super::handles::Lane;
 use super::remote::Shared;
 use super::vectored::Pieces;
@@ -17,6 +18,7 @@ use crate::backend::Work;
 use crate::buf::RawLent;
 use crate::handle::{Id, NewId, OpId};
 use crate::op::{Half, Kind, Limit, Options};
+use crate::udp::RecvControl;
 use crate::{Error, Instant};
 
 /// An operation in its slot. Pointers point at the payload (which stays where it is until the backend lets go) or
@@ -48,6 +50,13 @@ pub(crate) enum Op {
     SendVectored {
         pieces: Pieces,
         all: bool,
+    },
+    /// A datagram, with what is beside its bytes.
+    RecvMessage {
+        envelope: Envelope,
+    },
+    SendMessage {
+        envelope: Envelope,
     },
     Shutdown(Half),
     Close,
@@ -104,6 +113,7 @@ impl Op {
             Op::Send { .. } | Op::SendVectored { .. } => Lane::Send,
             Op::Shutdown(Half::Write | Half::Both) => Lane::Send,
             Op::Shutdown(Half::Read) => Lane::Free,
+            Op::RecvMessage { .. } | Op::SendMessage { .. } => Lane::Free,
             Op::Accept { .. } | Op::Connect | Op::Close => Lane::Free,
             Op::Timer(_) | Op::NextTick | Op::Blocking { .. } => Lane::Free,
             Op::Steps(steps) => steps.lane,
@@ -136,6 +146,10 @@ impl Op {
             Op::RecvVectored { pieces, .. } | Op::SendVectored { pieces, .. } => {
                 // SAFETY: the caller vouches for it.
                 unsafe { pieces.free(blocks) }
+            }
+            Op::RecvMessage { envelope } | Op::SendMessage { envelope } => {
+                // SAFETY: as above.
+                unsafe { envelope.free(blocks) }
             }
             _ => {}
         }
@@ -229,6 +243,8 @@ pub struct End {
     pub(crate) stream: Option<NewId>,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) expirations: u64,
+    /// What came beside the bytes of a message.
+    pub(crate) message: Option<(bool, RecvControl)>,
 }
 
 impl End {

@@ -91,12 +91,12 @@ impl Engine {
     /// A receive into a buffer without capacity never reaches a backend.
     fn check_memory(&self, index: u32) -> Result<(), Error> {
         let header = self.slots.header(index);
-        match header.op.transfer() {
-            Some(transfer) if transfer.receive && !transfer.whole && transfer.length == 0 => {
-                Err(Error::new(ErrorKind::InvalidInput, header.kind))
-            }
-            _ => Ok(()),
-        }
+        let room = match (&header.op, header.op.transfer()) {
+            (Op::RecvMessage { envelope }, _) => envelope.length() > 0,
+            (_, Some(transfer)) => !transfer.receive || transfer.whole || transfer.length > 0,
+            _ => true,
+        };
+        if room { Ok(()) } else { Err(Error::new(ErrorKind::InvalidInput, header.kind)) }
     }
 
     /// Puts the operation in its handle's list, and starts it if it is its turn.

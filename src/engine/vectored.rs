@@ -93,6 +93,11 @@ impl Pieces {
         message
     }
 
+    /// The message header of the last shot, as the system has left it.
+    pub(crate) fn answered(&self) -> NonNull<Message> {
+        self.block.cast::<Message>()
+    }
+
     /// The pieces of memory that are still to do, for a backend that moves the bytes itself.
     pub(crate) fn rest(&self) -> Vec<(NonNull<u8>, usize)> {
         let piece = |at: u32| {

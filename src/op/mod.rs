@@ -13,6 +13,11 @@
 //! | [`RecvVectored`] | [`recv_vectored`](crate::EventLoop::recv_vectored) | [`Done<V>`](Done) | `RECVMSG` |
 //! | [`Send`] | [`send`](crate::EventLoop::send), [`send_all`](crate::EventLoop::send_all) | [`Done<B>`](Done) | `SEND` |
 //! | [`SendVectored`] | [`send_vectored`](crate::EventLoop::send_vectored) | [`Done<V>`](Done) | `SENDMSG` |
+//! | [`RecvFrom`] | [`recv_from`](crate::EventLoop::recv_from) | [`Datagram<B>`](Datagram) | `RECVMSG` |
+//! | [`RecvMsg`] | | [`Datagram<V>`](Datagram) | `RECVMSG` |
+//! | [`SendTo`] | [`send_to`](crate::EventLoop::send_to) | [`Done<B>`](Done) | `SENDMSG` |
+//! | [`SendDatagram`] | [`send_datagram`](crate::EventLoop::send_datagram) | [`Done<B>`](Done) | `SENDMSG` |
+//! | [`SendMsg`] | | [`Done<V>`](Done) | `SENDMSG` |
 //! | [`Shutdown`] | [`shutdown`](crate::EventLoop::shutdown) | `Result<(), Error>` | shutdown(2), which never waits |
 //! | [`Splice`] | [`splice`](crate::EventLoop::splice) | [`Spliced`] | `RECV` and `SEND` |
 //! | [`Close`] | [`close_then`](crate::EventLoop::close_then) | `Result<(), Error>` | `CLOSE` |
@@ -26,6 +31,7 @@ mod close;
 mod net;
 mod splice;
 mod time;
+mod udp;
 
 use std::fmt;
 use std::time::Duration;
@@ -39,6 +45,7 @@ pub(crate) use close::close_gracefully;
 pub use net::{Accept, Accepted, Connect, Half, Recv, RecvVectored, Send, SendVectored, Shutdown};
 pub use splice::{Splice, Spliced};
 pub use time::{Interval, NextTick, Timer};
+pub use udp::{Datagram, RecvFrom, RecvMsg, SendDatagram, SendMsg, SendTo};
 
 /// Something that can be submitted and ends once.
 ///
@@ -219,6 +226,16 @@ pub enum Kind {
     Send,
     /// [`SendVectored`].
     SendVectored,
+    /// [`RecvFrom`].
+    RecvFrom,
+    /// [`RecvMsg`].
+    RecvMsg,
+    /// [`SendTo`].
+    SendTo,
+    /// [`SendDatagram`].
+    SendDatagram,
+    /// [`SendMsg`].
+    SendMsg,
     /// [`Shutdown`].
     Shutdown,
     /// [`Splice`].
@@ -243,6 +260,20 @@ pub enum Kind {
     SetOptions,
     /// `tcp_options`.
     GetOptions,
+    /// `bind_udp`.
+    BindUdp,
+    /// `connect_udp`.
+    ConnectUdp,
+    /// `disconnect_udp`.
+    DisconnectUdp,
+    /// `set_udp_options`.
+    SetUdpOptions,
+    /// `udp_options`.
+    GetUdpOptions,
+    /// `join_multicast`.
+    JoinMulticast,
+    /// `leave_multicast`.
+    LeaveMulticast,
     /// `adopt`.
     Adopt,
     /// `release`.
@@ -273,6 +304,11 @@ impl fmt::Display for Kind {
             Kind::RecvVectored => "recv_vectored",
             Kind::Send => "send",
             Kind::SendVectored => "send_vectored",
+            Kind::RecvFrom => "recv_from",
+            Kind::RecvMsg => "recv_msg",
+            Kind::SendTo => "send_to",
+            Kind::SendDatagram => "send_datagram",
+            Kind::SendMsg => "send_msg",
             Kind::Shutdown => "shutdown",
             Kind::Splice => "splice",
             Kind::Close => "close",
@@ -285,6 +321,13 @@ impl fmt::Display for Kind {
             Kind::PeerAddress => "peer_address",
             Kind::SetOptions => "set_tcp_options",
             Kind::GetOptions => "tcp_options",
+            Kind::BindUdp => "bind_udp",
+            Kind::ConnectUdp => "connect_udp",
+            Kind::DisconnectUdp => "disconnect_udp",
+            Kind::SetUdpOptions => "set_udp_options",
+            Kind::GetUdpOptions => "udp_options",
+            Kind::JoinMulticast => "join_multicast",
+            Kind::LeaveMulticast => "leave_multicast",
             Kind::Adopt => "adopt",
             Kind::Release => "release",
             Kind::Detach => "detach",

@@ -357,13 +357,13 @@ impl<V: Buffers<Buf: IoBufMut>> Describe for RecvVectored<V> {
 }
 
 /// What of a buffer is received into.
-fn part<B: IoBufMut>(buf: &mut B, append: bool) -> Lent<'_> {
+pub(super) fn part<B: IoBufMut>(buf: &mut B, append: bool) -> Lent<'_> {
     let lent = buf.as_uninit();
     if append { lent.spare() } else { lent }
 }
 
 /// Collects the memory of `count` buffers; `None` if they are too many.
-fn gather(core: &Core, count: usize, mut lend: impl FnMut(usize) -> RawLent) -> Option<Pieces> {
+pub(super) fn gather(core: &Core, count: usize, mut lend: impl FnMut(usize) -> RawLent) -> Option<Pieces> {
     if count > MOST_PIECES {
         return None;
     }

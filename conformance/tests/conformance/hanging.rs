@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use nbio::{
-    Done, Error, ErrorKind, Event, EventLoop, Half, Instant, IoBuf, IoBufMut, Lent, ManyOperation, OpId,
-    Operation, TcpListener, TcpOptions, TcpStream, op,
+    Datagram, Done, Error, ErrorKind, Event, EventLoop, Half, Instant, IoBuf, IoBufMut, Lent, ManyOperation,
+    OpId, Operation, TcpListener, TcpOptions, TcpStream, UdpSocket, op,
 };
 
 use crate::peer::Peer;
-use crate::support::{Counted, Drops, Slot, Subject, listen};
+use crate::support::{Counted, Drops, Slot, Subject, listen, own_address};
 
 /// Longer than any case runs.
 pub const HOUR: Duration = Duration::from_secs(3600);
@@ -68,6 +68,8 @@ pub struct Hanging {
     pub listener: TcpListener,
     pub streams: Vec<TcpStream>,
     pub peers: Vec<Peer>,
+    /// None in a simulation.
+    pub udp: Option<UdpSocket>,
     pub limit: Option<Instant>,
     /// Connected already, and to be used in this order.
     ready: std::vec::IntoIter<(TcpStream, Peer)>,
@@ -124,12 +126,14 @@ impl Hanging {
             listener: listen(io).0,
             streams: Vec::new(),
             peers: Vec::new(),
+            udp: (!subject.simulated()).then(|| io.bind_udp(own_address()).unwrap()),
             limit: limit(io.now()),
             ready: ready.into_iter(),
         };
         hanging.submit_loop_and_connections(io, full_address);
         hanging.submit_receives(io);
         hanging.submit_sends(io);
+        hanging.submit_datagrams(io);
         hanging
     }
 
@@ -181,6 +185,14 @@ impl Hanging {
         self.with_bytes(io, "send vectored", op::SendVectored::new(stream, bufs).all());
     }
 
+    fn submit_datagrams(&mut self, io: &EventLoop<()>) {
+        let Some(socket) = self.udp else { return };
+        let buf = self.buffer(8);
+        self.with_datagram(io, "recv from", op::RecvFrom::new(socket, buf));
+        let bufs = [self.buffer(4), self.buffer(4)];
+        self.with_datagram(io, "recv msg", op::RecvMsg::new(socket, bufs));
+    }
+
     /// The next stream.
     fn stream(&mut self) -> TcpStream {
         let (stream, peer) = self.ready.next().expect("as many as are used");
@@ -224,11 +236,28 @@ impl Hanging {
         self.ids.push((kind, id));
     }
 
+    fn with_datagram<B, O: Operation<Output = Datagram<B>>>(
+        &mut self,
+        io: &EventLoop<()>,
+        kind: &'static str,
+        operation: O,
+    ) {
+        let (ended, counted) = (self.ended.clone(), self.callbacks.counted());
+        let operation = if let Some(at) = self.limit { operation.deadline(at) } else { operation };
+        let id = io.submit(operation, move |_, _, datagram: Datagram<B>| {
+            let _counted = &counted;
+            assert!(datagram.from.is_none() && !datagram.truncated);
+            ended.put((kind, datagram.bytes, datagram.result));
+        });
+        self.ids.push((kind, id));
+    }
+
     pub fn close_handles(&self, io: &EventLoop<()>) {
         io.close(self.listener);
         for &stream in &self.streams {
             io.close(stream);
         }
+        self.udp.iter().for_each(|&socket| io.close(socket));
     }
 
     /// Every one has ended exactly once with this error, and those half done tell their bytes.

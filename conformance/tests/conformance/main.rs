@@ -47,6 +47,9 @@ mod teardown;
 mod timers;
 mod transfer;
 mod turns;
+mod udp;
+mod udp_ends;
+mod udp_handles;
 mod wire;
 mod work;
 
@@ -89,6 +92,9 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("timers", timers::CASES),
     ("transfer", transfer::CASES),
     ("turns", turns::CASES),
+    ("udp", udp::CASES),
+    ("udp_ends", udp_ends::CASES),
+    ("udp_handles", udp_handles::CASES),
 ];
 
 fn main() {

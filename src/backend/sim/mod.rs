@@ -142,6 +142,9 @@ impl Backend for Sim {
             op @ (Op::Send { .. } | Op::SendVectored { .. }) => {
                 Work::Send(Memory::of(op, shot.moved).expect("a send has memory"))
             }
+            Op::RecvMessage { .. } | Op::SendMessage { .. } => {
+                unreachable!("nobody has a socket for it: `bind_udp` and `adopt` are unsupported")
+            }
             Op::Shutdown(_) | Op::Timer(_) | Op::NextTick | Op::Blocking { .. } | Op::Steps(_) => {
                 unreachable!("the engine does these itself, or gives them to `offload`")
             }

@@ -21,7 +21,7 @@ use super::{Backend, Completion, Description, Outcome, RawDescriptor, Shot, Toke
 use crate::handle::HandleKind;
 use crate::op::{Half, Kind};
 use crate::report::Support;
-use crate::{Error, Instant, ListenOptions, TcpOptions};
+use crate::{Error, Instant, ListenOptions, Multicast, TcpOptions, UdpOptions};
 
 use setup::Features;
 pub(crate) use setup::Level;
@@ -248,6 +248,34 @@ impl Backend for Uring {
     /// A system call, since shutdown(2) never waits, while `IORING_OP_SHUTDOWN` always goes to a kernel thread.
     fn shutdown(&mut self, descriptor: RawDescriptor, half: Half) -> Result<(), Error> {
         unix::shutdown(descriptor, half)
+    }
+
+    fn bind_udp(&mut self, address: SocketAddr, options: &UdpOptions) -> Result<RawDescriptor, Error> {
+        unix::udp::bind(address, options)
+    }
+
+    fn connect_udp(&mut self, descriptor: RawDescriptor, to: SocketAddr) -> Result<(), Error> {
+        unix::udp::connect(descriptor, to)
+    }
+
+    fn disconnect_udp(&mut self, descriptor: RawDescriptor) -> Result<(), Error> {
+        unix::udp::disconnect(descriptor)
+    }
+
+    fn set_udp_options(&mut self, descriptor: RawDescriptor, options: &UdpOptions) -> Result<(), Error> {
+        unix::udp::set_options(descriptor, options, Kind::SetUdpOptions)
+    }
+
+    fn udp_options(&mut self, descriptor: RawDescriptor) -> Result<UdpOptions, Error> {
+        unix::udp::options(descriptor)
+    }
+
+    fn join_multicast(&mut self, descriptor: RawDescriptor, group: &Multicast) -> Result<(), Error> {
+        unix::udp::member(descriptor, group, true, Kind::JoinMulticast)
+    }
+
+    fn leave_multicast(&mut self, descriptor: RawDescriptor, group: &Multicast) -> Result<(), Error> {
+        unix::udp::member(descriptor, group, false, Kind::LeaveMulticast)
     }
 
     fn check(&mut self, descriptor: &OwnedFd, kind: HandleKind) -> Result<bool, Error> {

@@ -45,6 +45,11 @@ pub(super) fn prepare(shot: &Shot<'_>) -> squeue::Entry {
             let flags = libc::MSG_NOSIGNAL as u32;
             opcode::SendMsg::new(fd, pieces.message().as_ptr().cast_const().cast()).flags(flags).build()
         }
+        Op::RecvMessage { envelope } => opcode::RecvMsg::new(fd, envelope.message().as_ptr().cast()).build(),
+        Op::SendMessage { envelope } => {
+            let flags = libc::MSG_NOSIGNAL as u32;
+            opcode::SendMsg::new(fd, envelope.message().as_ptr().cast_const().cast()).flags(flags).build()
+        }
         Op::Close => close(fd, shot.lingers),
         Op::Shutdown(_) | Op::Timer(_) | Op::NextTick | Op::Blocking { .. } | Op::Steps(_) => {
             unreachable!("the engine does these itself, or the thread pool")
@@ -66,9 +71,9 @@ fn rest(memory: *mut u8, length: usize, moved: usize) -> (*mut u8, u32) {
 }
 
 fn prepare_readiness(shot: &Shot<'_>) -> squeue::Entry {
-    let events = match shot.op.lane() {
-        Lane::Send => libc::POLLOUT,
-        Lane::Receive | Lane::Free => libc::POLLIN,
+    let events = match (shot.op.lane(), shot.op) {
+        (Lane::Send, _) | (_, Op::SendMessage { .. }) => libc::POLLOUT,
+        (Lane::Receive | Lane::Free, _) => libc::POLLIN,
     };
     opcode::PollAdd::new(types::Fd(shot.descriptor), events as u32).build()
 }

@@ -1,0 +1,338 @@
+//! UDP sockets on Unix: making, connecting, options and groups.
+
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::addr::SocketAddrArg;
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+
+use super::{RawDescriptor, borrow, os_error};
+use crate::op::Kind;
+use crate::udp::{Interface, Multicast, UdpOptions};
+use crate::{Error, ErrorKind};
+
+pub(in crate::backend) fn bind(address: SocketAddr, options: &UdpOptions) -> Result<RawDescriptor, Error> {
+    let error = os_error(Kind::BindUdp);
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = net::socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(ipproto::UDP))
+        .map_err(&error)?;
+    match options.v6only {
+        Some(_) if address.is_ipv4() => return Err(Error::new(ErrorKind::InvalidInput, Kind::BindUdp)),
+        Some(on) => sockopt::set_ipv6_v6only(&socket, on).map_err(&error)?,
+        None => {}
+    }
+    if let Some(on) = options.reuse_address {
+        sockopt::set_socket_reuseaddr(&socket, on).map_err(&error)?;
+    }
+    if let Some(on) = options.reuse_port {
+        sockopt::set_socket_reuseport(&socket, on).map_err(&error)?;
+    }
+    only_own_groups(socket.as_fd());
+    let late = UdpOptions { v6only: None, reuse_address: None, reuse_port: None, ..*options };
+    set_options(socket.as_raw_fd(), &late, Kind::BindUdp)?;
+    net::bind(&socket, &address).map_err(&error)?;
+    Ok(socket.into_raw_fd())
+}
+
+/// Other systems give a socket what comes for the groups that it joined; Linux, unless told otherwise, what comes for
+/// any that somebody on the machine joined. Where it can't be told (IPv6 before 4.20), that stays so.
+fn only_own_groups(socket: BorrowedFd<'_>) {
+    let _ = set(socket, libc::IPPROTO_IP, libc::IP_MULTICAST_ALL, 0);
+    let _ = set(socket, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_ALL, 0);
+}
+
+pub(in crate::backend) fn connect(descriptor: RawDescriptor, to: SocketAddr) -> Result<(), Error> {
+    net::connect(borrow(&descriptor), &to).map_err(os_error(Kind::ConnectUdp))
+}
+
+/// Linux takes a port away that it had chosen itself; the socket gets it back.
+pub(in crate::backend) fn disconnect(descriptor: RawDescriptor) -> Result<(), Error> {
+    let socket = borrow(&descriptor);
+    let address = || net::getsockname(socket).and_then(SocketAddr::try_from);
+    let again = || -> Result<(), Errno> {
+        let before = address()?;
+        match net::connect_unspec(socket) {
+            // On some systems it says so though it has done it.
+            Ok(()) | Err(Errno::AFNOSUPPORT | Errno::INVAL) => {}
+            Err(errno) => return Err(errno),
+        }
+        let mut after = address()?;
+        if after.port() == 0 && before.port() != 0 {
+            after.set_port(before.port());
+            net::bind(socket, &after)?;
+        }
+        Ok(())
+    };
+    again().map_err(os_error(Kind::DisconnectUdp))
+}
+
+pub(in crate::backend) fn check(descriptor: &OwnedFd) -> Result<bool, Error> {
+    let error = os_error(Kind::Adopt);
+    let datagrams = sockopt::socket_type(descriptor).map_err(&error)? == SocketType::DGRAM;
+    let protocol = sockopt::socket_protocol(descriptor).map_err(&error)?;
+    let right = datagrams && protocol.is_some_and(|protocol| protocol == ipproto::UDP);
+    if right { Ok(false) } else { Err(Error::new(ErrorKind::InvalidInput, Kind::Adopt)) }
+}
+
+/// Sets an option whose value is an `int` or one of C's structs without padding.
+fn set<T: Copy>(socket: BorrowedFd<'_>, level: i32, name: i32, value: T) -> Result<(), Errno> {
+    let length = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the value is there for `length` bytes, and the system only reads it.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), length) };
+    succeeded(result)
+}
+
+/// Reads an option that is an `int`.
+fn get(socket: BorrowedFd<'_>, level: i32, name: i32) -> Result<i32, Errno> {
+    let mut value = 0_i32;
+    let mut length = size_of::<i32>() as libc::socklen_t;
+    // SAFETY: there is room for `length` bytes, and the system writes no more.
+    succeeded(unsafe {
+        libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut length)
+    })?;
+    Ok(value)
+}
+
+fn succeeded(result: i32) -> Result<(), Errno> {
+    if result == 0 {
+        return Ok(());
+    }
+    Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
+}
+
+/// Which versions of IP a socket has.
+#[derive(Copy, Clone)]
+struct Versions {
+    v4: bool,
+    v6: bool,
+}
+
+impl Versions {
+    fn of(socket: BorrowedFd<'_>) -> Result<Versions, Errno> {
+        let v6 = sockopt::socket_domain(socket)? == AddressFamily::INET6;
+        Ok(Versions { v4: !v6 || !sockopt::ipv6_v6only(socket)?, v6 })
+    }
+
+    /// Sets an `int` that both versions have, each under its own name.
+    fn set(self, socket: BorrowedFd<'_>, v4: i32, v6: i32, value: i32) -> Result<(), Errno> {
+        if self.v6 {
+            set(socket, libc::IPPROTO_IPV6, v6, value)?;
+        }
+        if self.v4 { set(socket, libc::IPPROTO_IP, v4, value) } else { Ok(()) }
+    }
+
+    /// Reads one, by the name of version 6 where there is that.
+    fn get(self, socket: BorrowedFd<'_>, v4: i32, v6: i32) -> Result<i32, Errno> {
+        if self.v6 { get(socket, libc::IPPROTO_IPV6, v6) } else { get(socket, libc::IPPROTO_IP, v4) }
+    }
+}
+
+pub(in crate::backend) fn set_options(
+    descriptor: RawDescriptor,
+    options: &UdpOptions,
+    kind: Kind,
+) -> Result<(), Error> {
+    let late = options.v6only.is_some() || options.reuse_address.is_some() || options.reuse_port.is_some();
+    if late || options.ttl == Some(0) {
+        return Err(Error::new(ErrorKind::InvalidInput, kind));
+    }
+    let socket = borrow(&descriptor);
+    set_all(socket, options).map_err(os_error(kind))
+}
+
+fn set_all(socket: BorrowedFd<'_>, options: &UdpOptions) -> Result<(), Errno> {
+    let ip = Versions::of(socket)?;
+    if let Some(on) = options.broadcast {
+        sockopt::set_socket_broadcast(socket, on)?;
+    }
+    if let Some(bytes) = options.recv_buffer {
+        sockopt::set_socket_recv_buffer_size(socket, bytes)?;
+    }
+    if let Some(bytes) = options.send_buffer {
+        sockopt::set_socket_send_buffer_size(socket, bytes)?;
+    }
+    if let Some(hops) = options.ttl {
+        ip.set(socket, libc::IP_TTL, libc::IPV6_UNICAST_HOPS, hops.into())?;
+    }
+    if let Some(byte) = options.tos {
+        ip.set(socket, libc::IP_TOS, libc::IPV6_TCLASS, byte.into())?;
+    }
+    if let Some(on) = options.recv_packet_info {
+        // That of version 6 speaks of both.
+        let only = if ip.v6 { Versions { v4: false, ..ip } } else { ip };
+        only.set(socket, libc::IP_PKTINFO, libc::IPV6_RECVPKTINFO, on.into())?;
+    }
+    if let Some(on) = options.recv_ttl {
+        ip.set(socket, libc::IP_RECVTTL, libc::IPV6_RECVHOPLIMIT, on.into())?;
+    }
+    if let Some(on) = options.recv_ecn {
+        ip.set(socket, libc::IP_RECVTOS, libc::IPV6_RECVTCLASS, on.into())?;
+    }
+    if let Some(on) = options.gro {
+        set(socket, libc::SOL_UDP, libc::UDP_GRO, i32::from(on))?;
+    }
+    if let Some(hops) = options.multicast_ttl {
+        ip.set(socket, libc::IP_MULTICAST_TTL, libc::IPV6_MULTICAST_HOPS, hops.into())?;
+    }
+    if let Some(on) = options.multicast_loop {
+        ip.set(socket, libc::IP_MULTICAST_LOOP, libc::IPV6_MULTICAST_LOOP, on.into())?;
+    }
+    match options.multicast_interface {
+        Some(interface) => set_interface(socket, ip, interface),
+        None => Ok(()),
+    }
+}
+
+fn set_interface(socket: BorrowedFd<'_>, ip: Versions, interface: Interface) -> Result<(), Errno> {
+    let (address, index) = parts(interface)?;
+    if ip.v6 && address.is_none() {
+        set(socket, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_IF, index)?;
+    }
+    if !ip.v4 {
+        return if address.is_some() { Err(Errno::INVAL) } else { Ok(()) };
+    }
+    set(socket, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, request_v4(Ipv4Addr::UNSPECIFIED, interface)?)
+}
+
+/// An interface's address or index.
+fn parts(interface: Interface) -> Result<(Option<Ipv4Addr>, i32), Errno> {
+    match interface {
+        Interface::System => Ok((None, 0)),
+        Interface::Index(index) => Ok((None, i32::try_from(index).map_err(|_| Errno::INVAL)?)),
+        Interface::Address(address) => Ok((Some(address), 0)),
+    }
+}
+
+fn request_v4(group: Ipv4Addr, interface: Interface) -> Result<libc::ip_mreqn, Errno> {
+    let (address, index) = parts(interface)?;
+    let address = address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+    Ok(libc::ip_mreqn { imr_multiaddr: in_addr(group), imr_address: in_addr(address), imr_ifindex: index })
+}
+
+fn in_addr(address: Ipv4Addr) -> libc::in_addr {
+    libc::in_addr { s_addr: u32::from_ne_bytes(address.octets()) }
+}
+
+pub(in crate::backend) fn options(descriptor: RawDescriptor) -> Result<UdpOptions, Error> {
+    get_all(borrow(&descriptor)).map_err(os_error(Kind::GetUdpOptions))
+}
+
+fn get_all(socket: BorrowedFd<'_>) -> Result<UdpOptions, Errno> {
+    let ip = Versions::of(socket)?;
+    let number = |v4: i32, v6: i32| ip.get(socket, v4, v6);
+    let byte = |v4: i32, v6: i32| number(v4, v6).map(|value| u8::try_from(value).ok());
+    let on = |v4: i32, v6: i32| number(v4, v6).map(|value| Some(value != 0));
+    let gro = match get(socket, libc::SOL_UDP, libc::UDP_GRO) {
+        Ok(value) => Some(value != 0),
+        Err(Errno::NOPROTOOPT) => None,
+        Err(errno) => return Err(errno),
+    };
+    Ok(UdpOptions {
+        reuse_address: Some(sockopt::socket_reuseaddr(socket)?),
+        reuse_port: Some(sockopt::socket_reuseport(socket)?),
+        v6only: if ip.v6 { Some(!ip.v4) } else { None },
+        broadcast: Some(sockopt::socket_broadcast(socket)?),
+        recv_buffer: Some(sockopt::socket_recv_buffer_size(socket)?),
+        send_buffer: Some(sockopt::socket_send_buffer_size(socket)?),
+        ttl: byte(libc::IP_TTL, libc::IPV6_UNICAST_HOPS)?,
+        tos: byte(libc::IP_TOS, libc::IPV6_TCLASS)?,
+        recv_packet_info: on(libc::IP_PKTINFO, libc::IPV6_RECVPKTINFO)?,
+        recv_ttl: on(libc::IP_RECVTTL, libc::IPV6_RECVHOPLIMIT)?,
+        recv_ecn: on(libc::IP_RECVTOS, libc::IPV6_RECVTCLASS)?,
+        gro,
+        multicast_ttl: byte(libc::IP_MULTICAST_TTL, libc::IPV6_MULTICAST_HOPS)?,
+        multicast_loop: on(libc::IP_MULTICAST_LOOP, libc::IPV6_MULTICAST_LOOP)?,
+        multicast_interface: interface(number(libc::IP_MULTICAST_IF, libc::IPV6_MULTICAST_IF)?, ip),
+    })
+}
+
+/// For IPv4 the system tells an address only.
+fn interface(number: i32, ip: Versions) -> Option<Interface> {
+    match (number, ip.v6) {
+        (0, true) => Some(Interface::System),
+        (0, false) => None,
+        (index, true) => u32::try_from(index).ok().map(Interface::Index),
+        (address, false) => Some(Interface::Address(Ipv4Addr::from(address.to_ne_bytes()))),
+    }
+}
+
+/// Joins a group or leaves it.
+pub(in crate::backend) fn member(
+    descriptor: RawDescriptor,
+    membership: &Multicast,
+    join: bool,
+    kind: Kind,
+) -> Result<(), Error> {
+    let socket = borrow(&descriptor);
+    let done = match (membership.group, membership.source) {
+        (IpAddr::V4(group), None) => member_v4(socket, group, membership.interface, join),
+        (IpAddr::V6(group), None) => member_v6(socket, group, membership.interface, join),
+        (group, Some(source)) => member_of_source(socket, group, source, membership.interface, join),
+    };
+    done.map_err(os_error(kind))
+}
+
+fn member_v4(socket: BorrowedFd<'_>, group: Ipv4Addr, interface: Interface, join: bool) -> Result<(), Errno> {
+    let name = if join { libc::IP_ADD_MEMBERSHIP } else { libc::IP_DROP_MEMBERSHIP };
+    set(socket, libc::IPPROTO_IP, name, request_v4(group, interface)?)
+}
+
+fn member_v6(socket: BorrowedFd<'_>, group: Ipv6Addr, interface: Interface, join: bool) -> Result<(), Errno> {
+    let (address, index) = parts(interface)?;
+    if address.is_some() {
+        return Err(Errno::INVAL);
+    }
+    let name = if join { libc::IPV6_ADD_MEMBERSHIP } else { libc::IPV6_DROP_MEMBERSHIP };
+    let group = libc::in6_addr { s6_addr: group.octets() };
+    set(
+        socket,
+        libc::IPPROTO_IPV6,
+        name,
+        libc::ipv6_mreq { ipv6mr_multiaddr: group, ipv6mr_interface: index as libc::c_uint },
+    )
+}
+
+fn member_of_source(
+    socket: BorrowedFd<'_>,
+    group: IpAddr,
+    source: IpAddr,
+    interface: Interface,
+    join: bool,
+) -> Result<(), Errno> {
+    let (address, index) = parts(interface)?;
+    match (group, source, address) {
+        (IpAddr::V4(group), IpAddr::V4(source), Some(address)) => {
+            let name = if join { libc::IP_ADD_SOURCE_MEMBERSHIP } else { libc::IP_DROP_SOURCE_MEMBERSHIP };
+            let request = libc::ip_mreq_source {
+                imr_multiaddr: in_addr(group),
+                imr_sourceaddr: in_addr(source),
+                imr_interface: in_addr(address),
+            };
+            set(socket, libc::IPPROTO_IP, name, request)
+        }
+        (_, _, Some(_)) => Err(Errno::INVAL),
+        (group, source, None) if group.is_ipv4() == source.is_ipv4() => {
+            let name = if join { libc::MCAST_JOIN_SOURCE_GROUP } else { libc::MCAST_LEAVE_SOURCE_GROUP };
+            let level = if group.is_ipv4() { libc::IPPROTO_IP } else { libc::IPPROTO_IPV6 };
+            // SAFETY: all of it may be zero.
+            let mut request: libc::group_source_req = unsafe { MaybeUninit::zeroed().assume_init() };
+            request.gsr_interface = index as u32;
+            request.gsr_group = storage(group);
+            request.gsr_source = storage(source);
+            set(socket, level, name, request)
+        }
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// An address as those structs have it.
+fn storage(address: IpAddr) -> libc::sockaddr_storage {
+    // SAFETY: all of it may be zero.
+    let mut storage: libc::sockaddr_storage = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: it is as large as any socket address, and aligned for each.
+    unsafe { SocketAddr::new(address, 0).write_sockaddr((&raw mut storage).cast()) };
+    storage
+}
