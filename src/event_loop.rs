@@ -1,6 +1,7 @@
 //! The front of the crate, to be read like a header file: what a loop can do, each a line or two over the engine.
 //! Its areas: running, operations and descriptors here, the others in `event_loop/`.
 
+mod files;
 mod net;
 mod udp;
 

@@ -135,6 +135,9 @@ handles! {
     /// A UDP socket of a loop, made by [`bind_udp`](crate::EventLoop::bind_udp) or
     /// [`adopt`](crate::EventLoop::adopt). See [`Handle`].
     UdpSocket;
+    /// An open file or directory of a loop, made by [`open`](crate::EventLoop::open) or
+    /// [`adopt`](crate::EventLoop::adopt), which takes whatever can be opened by a path. See [`Handle`].
+    File;
 }
 
 impl Stream for TcpStream {}

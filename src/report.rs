@@ -17,6 +17,8 @@ pub enum Support {
     Engine,
     /// By a [`Simulation`](crate::Simulation).
     Simulated,
+    /// Not at all: it ends with [`Unsupported`](crate::ErrorKind::Unsupported).
+    Unsupported,
     /// On a thread of the [thread pool](crate::op::Blocking#the-pool).
     Pool,
 }
@@ -56,6 +58,16 @@ const OPERATIONS: &[Kind] = &[
     Kind::Shutdown,
     Kind::Splice,
     Kind::Close,
+    Kind::Open,
+    Kind::ReadAt,
+    Kind::ReadAtVectored,
+    Kind::WriteAt,
+    Kind::WriteAtVectored,
+    Kind::Fsync,
+    Kind::Fdatasync,
+    Kind::Stat,
+    Kind::Truncate,
+    Kind::Allocate,
     Kind::Timer,
     Kind::Interval,
     Kind::NextTick,
@@ -129,6 +141,7 @@ impl fmt::Display for Report {
                 Support::Direct => "a system call that never waits",
                 Support::Engine => "the engine",
                 Support::Simulated => "the simulation",
+                Support::Unsupported => "not supported",
                 Support::Pool => "the thread pool",
             };
             writeln!(f, "{kind:<16} {how}")?;

@@ -9,8 +9,8 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use nbio::{
-    Backend, Builder, Done, ErrorKind, Event, EventLoop, ManyOperation, OpId, Operation, Remote, TcpListener,
-    TcpStream, WhenFull, op,
+    Backend, Builder, Done, ErrorKind, Event, EventLoop, File, ManyOperation, OpId, Operation, Remote,
+    TcpListener, TcpStream, WhenFull, op,
 };
 
 thread_local!(static ALLOCATIONS: Cell<u64> = const { Cell::new(0) });
@@ -217,6 +217,29 @@ fn echo_with_a_peer_in_a_thread() {
         });
         ask(io, io.adopt(socket).unwrap(), vec![3; 512]);
     });
+}
+
+#[test]
+fn places_in_files() {
+    fn round(io: &EventLoop<Rounds>, file: File, buf: Vec<u8>) {
+        io.write_all_at(file, buf, 4096, move |_, io, done| {
+            io.submit(op::ReadAt::new(file, done.buf, 4096).exact(1000), move |_, io, done| {
+                io.submit(op::WriteAtVectored::new(file, [done.buf, Vec::new()], 0), move |_, io, done| {
+                    let [buf, _] = done.buf;
+                    io.read_at(file, [0; 5000], 0, move |rounds, io, done| {
+                        assert_eq!((done.bytes, done.buf[999]), (5000, 5));
+                        if rounds.again(io) {
+                            round(io, file, buf);
+                        }
+                    });
+                });
+            });
+        });
+    }
+    let path = std::env::temp_dir().join(format!("nbio-allocations-{}", std::process::id()));
+    let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    measure(|io| round(io, io.adopt(file.try_clone().unwrap()).unwrap(), vec![5; 1000]));
 }
 
 #[test]

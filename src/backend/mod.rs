@@ -26,6 +26,8 @@ mod uring;
 
 pub(crate) use pool::{Census, Completer, Work};
 #[cfg(unix)]
+pub(crate) use unix::files::{self, CURRENT_DIRECTORY, STAT_MASK, StatBlock, SystemPath, system_path};
+#[cfg(unix)]
 pub(crate) use unix::{Address, Arrival, Head, IoVec, Message, error_kind, is_cancelled};
 
 /// The system's number of an open thing: a descriptor on Unix.
@@ -300,11 +302,20 @@ impl AnyBackend {
         }
     }
 
+    /// How it does an operation.
+    pub(crate) fn support(&self, kind: Kind) -> Support {
+        self.backend().support(kind)
+    }
+
     pub(crate) fn report(&self, reason: &str) -> Report {
-        let backend: &dyn Backend = match self {
+        let backend = self.backend();
+        Report::new(backend.describe(), reason, pool::census(), |kind| backend.support(kind))
+    }
+
+    fn backend(&self) -> &dyn Backend {
+        match self {
             AnyBackend::Uring(uring) => uring,
             AnyBackend::Sim(sim) => sim,
-        };
-        Report::new(backend.describe(), reason, pool::census(), |kind| backend.support(kind))
+        }
     }
 }

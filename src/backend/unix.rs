@@ -1,5 +1,6 @@
 //! Sockets on Unix: the calls that answer at once, and the C layouts that shots point at.
 
+pub(crate) mod files;
 mod message;
 pub(super) mod udp;
 
@@ -9,6 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::time::Duration;
 
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::net::addr::{SocketAddrArg, SocketAddrStorage};
 use rustix::net::{self, AddressFamily, Protocol, SocketAddrAny, SocketFlags, SocketType, ipproto, sockopt};
@@ -268,6 +270,9 @@ pub(super) fn check(descriptor: &OwnedFd, kind: HandleKind) -> Result<bool, Erro
         return udp::check(descriptor);
     }
     let error = os_error(Kind::Adopt);
+    if kind == HandleKind::File {
+        return check_file(descriptor);
+    }
     let stream = sockopt::socket_type(descriptor).map_err(&error)? == SocketType::STREAM;
     let tcp = sockopt::socket_protocol(descriptor).map_err(&error)?
         == Some(Protocol::from_raw(ipproto::TCP.as_raw()));
@@ -281,12 +286,22 @@ pub(super) fn check(descriptor: &OwnedFd, kind: HandleKind) -> Result<bool, Erro
         HandleKind::TcpListener => listening,
         HandleKind::TcpStream => !listening && connected,
         HandleKind::UdpSocket => unreachable!("checked above"),
+        HandleKind::File => unreachable!("checked above"),
     };
     if !stream || !tcp || !right {
         return Err(Error::new(ErrorKind::InvalidInput, Kind::Adopt));
     }
     let linger = sockopt::socket_linger(descriptor).map_err(&error)?;
     Ok(linger.is_some_and(|time| time > Duration::ZERO))
+}
+
+/// Whatever can be opened by a path.
+fn check_file(descriptor: &OwnedFd) -> Result<bool, Error> {
+    let stat = rustix::fs::fstat(descriptor).map_err(os_error(Kind::Adopt))?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Socket => Err(Error::new(ErrorKind::InvalidInput, Kind::Adopt)),
+        _ => Ok(false),
+    }
 }
 
 pub(super) fn attach(descriptor: OwnedFd) -> RawDescriptor {

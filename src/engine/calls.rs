@@ -8,6 +8,7 @@ use super::{Core, Engine};
 use crate::backend::{Address, Loose, OwnedDescriptor, RawDescriptor};
 use crate::handle::{HandleKind, Id, NewId};
 use crate::op::Kind;
+use crate::report::Support;
 use crate::{Error, ErrorKind, ListenOptions, TcpOptions};
 
 impl Core {
@@ -109,6 +110,11 @@ impl Core {
         let entry = engine.handles.insert(descriptor, EntryState::Open);
         engine.handles.entry_mut(entry).learn(known);
         Ok(NewId(engine.handles.id(entry, engine.number.get())))
+    }
+
+    /// How the backend does operations of this kind.
+    pub(crate) fn support(&self, kind: Kind) -> Support {
+        self.engine.borrow().backend.support(kind)
     }
 
     pub(crate) fn raw(&self, handle: Id) -> Result<RawDescriptor, Error> {

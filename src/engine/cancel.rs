@@ -100,7 +100,7 @@ impl Engine {
                 Op::Timer(_) => self.end_here(index, Some(error)),
                 Op::Blocking { .. } => self.cancel_job(index, error),
                 Op::Close => self.end_early(index, error),
-                Op::Connect | Op::Steps(Steps { early: true, .. }) => {
+                ref op if op.ends_early() => {
                     self.end_early(index, error);
                     self.ask_backend(index);
                 }

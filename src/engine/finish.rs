@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::Engine;
 use super::handles::{EntryState, Lane};
 use super::op::{End, Op, Transfer};
+use super::paths::Call;
 use super::slots::{NONE, Payload, State};
 use crate::backend::{Address, Arrival, Completion, Outcome, RawDescriptor, is_cancelled};
 use crate::handle::NewId;
@@ -100,12 +101,13 @@ impl Engine {
             // Called back early, and the callback is still to run: it frees the slot.
             State::Done => {
                 self.leave_handle(index);
+                self.close_unwanted(index);
                 Next::Nothing
             }
             State::Orphaned => {
                 self.note_broken(index);
                 self.leave_handle(index);
-                self.close_accepted(index);
+                self.close_unwanted(index);
                 Next::Dispose(index)
             }
             state => unreachable!("a completion for a slot that is {state:?}"),
@@ -150,7 +152,7 @@ impl Engine {
         }
         match error.kind() {
             ErrorKind::Interrupted => Verdict::Again { readiness: false },
-            ErrorKind::WouldBlock => Verdict::Again { readiness: true },
+            ErrorKind::WouldBlock if !header.op.ends_early() => Verdict::Again { readiness: true },
             ErrorKind::TooManyDescriptors | ErrorKind::OutOfMemory if accepting => Verdict::Later,
             other if is_transient(other, accepting) => {
                 self.clear_scratch(index);
@@ -199,13 +201,13 @@ impl Engine {
         if unwanted {
             return Verdict::End(asked);
         }
-        if let Op::RecvVectored { pieces, .. } | Op::SendVectored { pieces, .. } = &mut header.op {
+        if let Some(pieces) = header.op.pieces() {
             pieces.advance(bytes);
         }
         Verdict::Again { readiness: false }
     }
 
-    /// Accept and connect: something is open now. Messages: they were moved, in one piece.
+    /// Accept, connect, open: something is open now. Messages were moved, in one piece. Or the system has told something.
     fn produced(&mut self, index: u32, value: u32) {
         let header = self.slots.header(index);
         let (listener, early) =
@@ -215,6 +217,13 @@ impl Engine {
                 assert!(value as usize <= envelope.length(), "the system moved more than it was given");
                 self.slots.header_mut(index).moved = value as usize;
             }
+            Op::Path(ref path) => match path.call {
+                Call::Open(_) => {
+                    let entry = self.handles.insert(value as RawDescriptor, EntryState::Open);
+                    path.opened.set(Some(entry));
+                }
+                Call::Stat { .. } => path.answered(),
+            },
             Op::Accept { .. } => {
                 let entry = self.handles.insert(value as RawDescriptor, EntryState::Open);
                 self.handles.entry_mut(entry).lingers = self.handles.entry(listener).lingers;
@@ -244,8 +253,10 @@ impl Engine {
             // exists (the engine runs no user code), and `moved` bytes were written.
             unsafe {
                 match &header.op {
-                    Op::Recv { into, .. } => into.set_filled(header.moved),
-                    Op::RecvVectored { pieces, .. } => pieces.set_filled(header.moved),
+                    Op::Recv { into, .. } | Op::ReadAt { into, .. } => into.set_filled(header.moved),
+                    Op::RecvVectored { pieces, .. } | Op::ReadAtVectored { pieces, .. } => {
+                        pieces.set_filled(header.moved);
+                    }
                     Op::RecvMessage { envelope } => envelope.set_filled(header.moved),
                     _ => {}
                 }
@@ -313,9 +324,14 @@ impl Engine {
         }
     }
 
-    /// The connection that a removed accept made is closed.
-    fn close_accepted(&mut self, index: u32) {
-        if let Op::Accept { accepted: Some(entry) } = self.slots.header(index).op {
+    /// The connection that a removed accept made is closed, and so is a file that was opened too late.
+    fn close_unwanted(&mut self, index: u32) {
+        let unwanted = match &self.slots.header(index).op {
+            Op::Accept { accepted } => *accepted,
+            Op::Path(path) => path.opened.take(),
+            _ => None,
+        };
+        if let Some(entry) = unwanted {
             self.close_entry(entry);
         }
     }
@@ -345,6 +361,10 @@ impl Engine {
             Op::Accept { accepted: Some(entry) } => {
                 end.stream = Some(NewId(self.handles.id(entry, self.number.get())));
                 end.peer = self.accepted_peer(index, entry);
+            }
+            Op::Path(ref path) => {
+                let opened = path.opened.get();
+                end.stream = opened.map(|entry| NewId(self.handles.id(entry, self.number.get())));
             }
             Op::Timer(schedule) => end.expirations = schedule.expirations,
             _ => {}

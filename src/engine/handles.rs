@@ -10,11 +10,11 @@ use crate::handle::{Id, LAST_GENERATION};
 /// The list of a handle that an operation belongs to.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lane {
-    /// Receive-like, in order.
+    /// Receive-like, in order; of a file, whatever uses its cursor.
     Receive,
     /// Send-like, in order.
     Send,
-    /// In no order: accepts, connect, closing the receiving half.
+    /// In no order: accepts, connect, closing the receiving half, places in files.
     Free,
 }
 
@@ -99,6 +99,8 @@ pub(crate) struct Entry {
     /// An operation was told that the peer reset the connection. The system tells it once, in whichever direction
     /// asks first, and then speaks of the end of the stream.
     pub(crate) was_reset: bool,
+    /// Of a file: where the next read or write at the cursor begins.
+    pub(crate) cursor: u64,
     /// Somebody is starting the operations of a lane; whoever comes by meanwhile leaves it to him.
     pub(crate) beginning: [bool; 3],
     next_free: u32,
@@ -112,6 +114,7 @@ pub(crate) struct Known {
     send_broken: bool,
     receive_shut: bool,
     was_reset: bool,
+    cursor: u64,
 }
 
 impl Entry {
@@ -122,16 +125,18 @@ impl Entry {
             send_broken: self.send_broken,
             receive_shut: self.receive_shut,
             was_reset: self.was_reset,
+            cursor: self.cursor,
         }
     }
 
     pub(crate) fn learn(&mut self, known: Known) {
-        let Known { lingers, receive_broken, send_broken, receive_shut, was_reset } = known;
+        let Known { lingers, receive_broken, send_broken, receive_shut, was_reset, cursor } = known;
         self.lingers = lingers;
         self.receive_broken = receive_broken;
         self.send_broken = send_broken;
         self.receive_shut = receive_shut;
         self.was_reset = was_reset;
+        self.cursor = cursor;
     }
 
     pub(crate) fn list(&self, lane: Lane) -> &List {
@@ -198,6 +203,7 @@ impl Handles {
             send_broken: false,
             receive_shut: false,
             was_reset: false,
+            cursor: 0,
             beginning: [false; 3],
             next_free: NONE,
         };

@@ -14,6 +14,7 @@ mod finish;
 pub(crate) mod handles;
 mod number;
 pub(crate) mod op;
+pub(crate) mod paths;
 pub(crate) mod remote;
 mod slots;
 mod start;

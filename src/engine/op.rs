@@ -12,6 +12,7 @@ use super::Core;
 use super::blocks::Blocks;
 use super::envelope::Envelope;
 use super::handles::Lane;
+use super::paths::PathRef;
 use super::remote::Shared;
 use super::vectored::Pieces;
 use crate::backend::Work;
@@ -58,6 +59,46 @@ pub(crate) enum Op {
     SendMessage {
         envelope: Envelope,
     },
+    /// As `Recv`, from a place in a file: at the handle's cursor, if that is set, which is then where it went.
+    ReadAt {
+        into: RawLent,
+        offset: u64,
+        exact: bool,
+        cursor: bool,
+    },
+    /// As `ReadAt`, into several buffers.
+    ReadAtVectored {
+        pieces: Pieces,
+        offset: u64,
+        exact: bool,
+    },
+    /// As `Send`, to a place in a file; `cursor` as in `ReadAt`.
+    WriteAt {
+        from: *const u8,
+        length: usize,
+        offset: u64,
+        all: bool,
+        cursor: bool,
+    },
+    /// As `WriteAt`, from several buffers.
+    WriteAtVectored {
+        pieces: Pieces,
+        offset: u64,
+        all: bool,
+    },
+    Sync {
+        data_only: bool,
+    },
+    Truncate {
+        length: u64,
+    },
+    Allocate {
+        offset: u64,
+        length: u64,
+        how: Space,
+    },
+    /// What is done with a path; the file that it opened has its place in there.
+    Path(PathRef),
     Shutdown(Half),
     Close,
     Timer(Schedule),
@@ -115,6 +156,11 @@ impl Op {
             Op::Shutdown(Half::Read) => Lane::Free,
             Op::RecvMessage { .. } | Op::SendMessage { .. } => Lane::Free,
             Op::Accept { .. } | Op::Connect | Op::Close => Lane::Free,
+            // What uses a file's cursor takes its turn, in whichever direction.
+            Op::ReadAt { cursor: true, .. } | Op::WriteAt { cursor: true, .. } => Lane::Receive,
+            Op::ReadAt { .. } | Op::ReadAtVectored { .. } => Lane::Free,
+            Op::WriteAt { .. } | Op::WriteAtVectored { .. } => Lane::Free,
+            Op::Sync { .. } | Op::Truncate { .. } | Op::Allocate { .. } | Op::Path(_) => Lane::Free,
             Op::Timer(_) | Op::NextTick | Op::Blocking { .. } => Lane::Free,
             Op::Steps(steps) => steps.lane,
         }
@@ -122,19 +168,42 @@ impl Op {
 
     /// How many bytes it may move, and whether it is content with fewer; `None` if it moves none.
     pub(crate) fn transfer(&self) -> Option<Transfer> {
-        match *self {
-            Op::Recv { into, exact, .. } => {
-                Some(Transfer { length: into.length, whole: exact, receive: true })
-            }
-            Op::RecvVectored { ref pieces, exact } => {
-                Some(Transfer { length: pieces.length(), whole: exact, receive: true })
-            }
-            Op::Send { length, all, .. } => Some(Transfer { length, whole: all, receive: false }),
-            Op::SendVectored { ref pieces, all } => {
-                Some(Transfer { length: pieces.length(), whole: all, receive: false })
-            }
+        let (length, whole, receive, offset) = match *self {
+            Op::Recv { into, exact, .. } => (into.length, exact, true, None),
+            Op::RecvVectored { ref pieces, exact } => (pieces.length(), exact, true, None),
+            Op::Send { length, all, .. } => (length, all, false, None),
+            Op::SendVectored { ref pieces, all } => (pieces.length(), all, false, None),
+            Op::ReadAt { into, offset, exact, .. } => (into.length, exact, true, Some(offset)),
+            Op::ReadAtVectored { ref pieces, offset, exact } => (pieces.length(), exact, true, Some(offset)),
+            Op::WriteAt { length, offset, all, .. } => (length, all, false, Some(offset)),
+            Op::WriteAtVectored { ref pieces, offset, all } => (pieces.length(), all, false, Some(offset)),
+            _ => return None,
+        };
+        Some(Transfer { length, whole, receive, offset })
+    }
+
+    /// The memory of a vectored one.
+    pub(crate) fn pieces(&mut self) -> Option<&mut Pieces> {
+        match self {
+            Op::RecvVectored { pieces, .. }
+            | Op::SendVectored { pieces, .. }
+            | Op::ReadAtVectored { pieces, .. }
+            | Op::WriteAtVectored { pieces, .. } => Some(pieces),
             _ => None,
         }
+    }
+
+    /// Whether its callback doesn't wait for the system when it is cancelled: it lends no memory of the user's.
+    pub(crate) fn ends_early(&self) -> bool {
+        matches!(
+            self,
+            Op::Connect
+                | Op::Sync { .. }
+                | Op::Truncate { .. }
+                | Op::Allocate { .. }
+                | Op::Path(_)
+                | Op::Steps(Steps { early: true, .. })
+        )
     }
 
     /// Gives back the memory that the operation has beside its slot.
@@ -142,16 +211,13 @@ impl Op {
     /// # Safety
     /// The backend has let go, and nothing of that memory is used any more.
     pub(crate) unsafe fn free_memory(&mut self, blocks: &mut Blocks) {
-        match self {
-            Op::RecvVectored { pieces, .. } | Op::SendVectored { pieces, .. } => {
-                // SAFETY: the caller vouches for it.
-                unsafe { pieces.free(blocks) }
+        // SAFETY: the caller vouches for it.
+        unsafe {
+            match self {
+                Op::Path(path) => path.free(),
+                Op::RecvMessage { envelope } | Op::SendMessage { envelope } => envelope.free(blocks),
+                op => op.pieces().into_iter().for_each(|pieces| pieces.free(blocks)),
             }
-            Op::RecvMessage { envelope } | Op::SendMessage { envelope } => {
-                // SAFETY: as above.
-                unsafe { envelope.free(blocks) }
-            }
-            _ => {}
         }
     }
 }
@@ -163,6 +229,30 @@ pub(crate) struct Transfer {
     /// It ends only when all of it is moved.
     pub(crate) whole: bool,
     pub(crate) receive: bool,
+    /// Where in the file it begins; `None` on a stream.
+    pub(crate) offset: Option<u64>,
+}
+
+impl Transfer {
+    /// Whether a file can be so long.
+    pub(crate) fn in_range(&self) -> bool {
+        let end = self.offset.unwrap_or(0).checked_add(self.length as u64);
+        self.offset.is_none() || end.is_some_and(|end| end <= MOST_OFFSET)
+    }
+}
+
+/// The largest size and offset of a file: what a signed 64-bit number holds.
+pub(crate) const MOST_OFFSET: u64 = i64::MAX as u64;
+
+/// What is done with a range of a file's space.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Space {
+    /// It is reserved; the file grows as far as it goes.
+    Grow,
+    /// It is reserved; the file's size stays.
+    Keep,
+    /// It is given back and reads as zeros; the file's size stays.
+    Punch,
 }
 
 /// When a timer fires, in nanoseconds on the loop's clock.
@@ -207,10 +297,12 @@ pub(crate) enum Target {
     /// The loop alone.
     Loop,
     Handle(Id),
+    /// Where relative paths begin, or the file itself.
+    Path(Option<Id>),
     /// A connection to be made: its place in the handle table and the scratch block with the address.
     Connection(Result<(u32, NonNull<u8>), Error>),
-    /// The backend's other threads.
-    Pool(Result<Offload, Error>),
+    /// The backend's other threads, for something on this handle.
+    Pool(Option<Id>, Result<Offload, Error>),
     /// The buffers are unfit for what is asked.
     Nothing,
     /// A point in time.
@@ -252,10 +344,10 @@ impl End {
         self.error.map_or(Ok(()), Err)
     }
 
-    /// The stream that accept or connect made.
+    /// The handle of what was made or opened.
     pub(crate) fn stream<H: crate::handle::sealed::Handle>(&self) -> Result<H, Error> {
         self.result()?;
-        Ok(H::from_id(self.stream.expect("a connection that ended well has a handle")))
+        Ok(H::from_id(self.stream.expect("what ended well has a handle")))
     }
 }
 

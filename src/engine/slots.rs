@@ -18,7 +18,7 @@ use std::ptr::NonNull;
 
 use super::erased::Vtable;
 use super::handles::Lane;
-use super::op::Op;
+use super::op::{Op, Transfer};
 use super::timers::TimerKey;
 use crate::Error;
 use crate::handle::{Id, LAST_GENERATION};
@@ -253,6 +253,8 @@ impl Header {
     pub(crate) fn is_partial(&self) -> bool {
         match (&self.op, self.op.transfer()) {
             (Op::Steps(steps), _) => steps.partial,
+            // A place in a file stays where it is.
+            (_, Some(Transfer { offset: Some(_), .. })) => false,
             (_, Some(transfer)) if transfer.receive => self.moved > 0,
             (_, Some(transfer)) => (1..transfer.length).contains(&self.moved),
             (_, None) => false,

@@ -71,7 +71,20 @@ impl Engine {
                     _ => self.link(index, entry),
                 }
             }
-            Target::Pool(offload) => self.offload(index, offload?),
+            Target::Path(None) => self.shoot(index, false),
+            Target::Path(Some(directory)) => {
+                let entry = self.find_handle(directory, kind)?;
+                self.link(index, entry);
+            }
+            Target::Pool(handle, offload) => {
+                let entry = handle.map(|handle| self.find_handle(handle, kind)).transpose()?;
+                let offload = offload?;
+                if let Some(entry) = entry {
+                    self.slots.header_mut(index).handle = entry;
+                    self.handles.entry_mut(entry).link(Lane::Free, &mut self.slots, index);
+                }
+                self.offload(index, offload);
+            }
             Target::Nothing => return Err(Error::new(ErrorKind::InvalidInput, kind)),
             Target::Connection(connection) => {
                 let (entry, scratch) = connection?;
@@ -88,11 +101,12 @@ impl Engine {
         Ok(())
     }
 
-    /// A receive into a buffer without capacity never reaches a backend.
+    /// A receive into a buffer without capacity never reaches a backend, nor does what no file can hold.
     fn check_memory(&self, index: u32) -> Result<(), Error> {
         let header = self.slots.header(index);
         let room = match (&header.op, header.op.transfer()) {
             (Op::RecvMessage { envelope }, _) => envelope.length() > 0,
+            (_, Some(transfer)) if !transfer.in_range() => false,
             (_, Some(transfer)) => !transfer.receive || transfer.whole || transfer.length > 0,
             _ => true,
         };
@@ -177,15 +191,15 @@ impl Engine {
             header.state = State::InFlight;
         }
         let header = self.slots.header(index);
-        let entry = self.handles.entry(header.handle);
+        let (descriptor, lingers) = self.descriptor_of(header.handle);
         self.backend.submit(Shot {
             token,
-            descriptor: entry.descriptor,
+            descriptor,
             op: &header.op,
             moved: header.moved,
             address: header.scratch.map(|scratch| scratch.cast()),
             readiness_only,
-            lingers: entry.lingers,
+            lingers,
         });
     }
 

@@ -117,6 +117,9 @@ impl Engine {
         let header = self.slots.header_mut(index);
         let running = matches!(header.op, Op::Blocking { .. }) && header.engaged;
         header.engaged &= !running;
+        if running {
+            self.leave_handle(index);
+        }
         running
     }
 

@@ -98,6 +98,12 @@ impl Pieces {
         self.block.cast::<Message>()
     }
 
+    /// The pieces that are still to do, as the system takes them.
+    pub(crate) fn array(&self) -> (NonNull<IoVec>, u32) {
+        // SAFETY: `first <= count`, so this stays in the block or right behind the pieces.
+        (unsafe { self.vecs().add(self.first as usize) }, self.count - self.first)
+    }
+
     /// The pieces of memory that are still to do, for a backend that moves the bytes itself.
     pub(crate) fn rest(&self) -> Vec<(NonNull<u8>, usize)> {
         let piece = |at: u32| {

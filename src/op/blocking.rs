@@ -59,8 +59,7 @@ impl<T: Send + 'static> Blocking<T> {
     where
         F: FnOnce() -> T + Send + 'static,
     {
-        let task = Task(Mutex::new(Stage::Waiting(closure)));
-        Blocking { job: Job(Arc::new(task)), options: Options::default() }
+        Blocking { job: Job::new(closure), options: Options::default() }
     }
 }
 
@@ -83,8 +82,7 @@ impl<T: Send + 'static> Describe for Blocking<T> {
     }
 
     fn lend(job: &mut Job<T>, request: &mut Request, core: &Core) {
-        let offload = |shared| Offload { work: job.0.clone(), shared };
-        request.target = Target::Pool(core.remote_shared().map(offload));
+        request.target = Target::Pool(None, job.offload(core));
     }
 }
 
@@ -92,14 +90,32 @@ impl<T: Send + 'static> Operation for Blocking<T> {
     type Output = Result<T, Error>;
 
     fn finish(job: Job<T>, end: End) -> Result<T, Error> {
-        end.result()?;
-        let result = job.0.take();
-        result.ok_or_else(|| Error::new(ErrorKind::Panicked, Kind::Blocking))
+        job.finish(end)
     }
 }
 
 /// The slot's share of a job. What is in the job, closure or result, goes when this goes.
 pub struct Job<T>(Arc<dyn Produce<T>>);
+
+impl<T: Send + 'static> Job<T> {
+    pub(super) fn new<F>(closure: F) -> Job<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+    {
+        Job(Arc::new(Task(Mutex::new(Stage::Waiting(closure)))))
+    }
+
+    /// The pool's share.
+    pub(super) fn offload(&self, core: &Core) -> Result<Offload, Error> {
+        core.remote_shared().map(|shared| Offload { work: self.0.clone(), shared })
+    }
+
+    /// The closure's result, if the operation ended well.
+    pub(super) fn finish(self, end: End) -> Result<T, Error> {
+        end.result()?;
+        self.0.take().ok_or_else(|| Error::new(ErrorKind::Panicked, Kind::Blocking))
+    }
+}
 
 impl<T> Drop for Job<T> {
     fn drop(&mut self) {

@@ -21,6 +21,15 @@
 //! | [`Shutdown`] | [`shutdown`](crate::EventLoop::shutdown) | `Result<(), Error>` | shutdown(2), which never waits |
 //! | [`Splice`] | [`splice`](crate::EventLoop::splice) | [`Spliced`] | `RECV` and `SEND` |
 //! | [`Close`] | [`close_then`](crate::EventLoop::close_then) | `Result<(), Error>` | `CLOSE` |
+//! | [`Open`] | [`open`](crate::EventLoop::open) | `Result<File, Error>` | `OPENAT` |
+//! | [`ReadAt`] | [`read_at`](crate::EventLoop::read_at), [`read_exact_at`](crate::EventLoop::read_exact_at) | [`Done<B>`](Done) | `READ` |
+//! | [`ReadAtVectored`] | | [`Done<V>`](Done) | `READV` |
+//! | [`WriteAt`] | [`write_at`](crate::EventLoop::write_at), [`write_all_at`](crate::EventLoop::write_all_at) | [`Done<B>`](Done) | `WRITE` |
+//! | [`WriteAtVectored`] | | [`Done<V>`](Done) | `WRITEV` |
+//! | [`Fsync`], [`Fdatasync`] | [`fsync`](crate::EventLoop::fsync) | `Result<(), Error>` | `FSYNC` |
+//! | [`Stat`] | [`stat`](crate::EventLoop::stat) | `Result<Metadata, Error>` | `STATX` |
+//! | [`Truncate`] | [`truncate`](crate::EventLoop::truncate) | `Result<(), Error>` | `FTRUNCATE` (6.9), else the thread pool |
+//! | [`Allocate`] | | `Result<(), Error>` | `FALLOCATE` |
 //! | [`Timer`] | [`timer`](crate::EventLoop::timer) | `Result<(), Error>` | the engine's timer queue |
 //! | [`Interval`] | [`interval`](crate::EventLoop::interval) | [`Event<u64>`](Event) | the engine's timer queue |
 //! | [`Blocking`] | [`run_blocking`](crate::EventLoop::run_blocking) | `Result<T, Error>` | the thread pool |
@@ -28,6 +37,7 @@
 
 mod blocking;
 mod close;
+mod files;
 mod net;
 mod splice;
 mod time;
@@ -42,6 +52,11 @@ use crate::{Error, Instant, IoBuf, Slice};
 pub use blocking::Blocking;
 pub use close::Close;
 pub(crate) use close::close_gracefully;
+pub(crate) use files::OpenHow;
+pub use files::{
+    Allocate, Fdatasync, FileType, Fsync, Metadata, Open, ReadAt, ReadAtVectored, Stat, Truncate, WriteAt,
+    WriteAtVectored,
+};
 pub use net::{Accept, Accepted, Connect, Half, Recv, RecvVectored, Send, SendVectored, Shutdown};
 pub use splice::{Splice, Spliced};
 pub use time::{Interval, NextTick, Timer};
@@ -244,6 +259,26 @@ pub enum Kind {
     Close,
     /// `close_gracefully`.
     CloseGracefully,
+    /// [`Open`].
+    Open,
+    /// [`ReadAt`].
+    ReadAt,
+    /// [`ReadAtVectored`].
+    ReadAtVectored,
+    /// [`WriteAt`].
+    WriteAt,
+    /// [`WriteAtVectored`].
+    WriteAtVectored,
+    /// [`Fsync`].
+    Fsync,
+    /// [`Fdatasync`].
+    Fdatasync,
+    /// [`Stat`].
+    Stat,
+    /// [`Truncate`].
+    Truncate,
+    /// [`Allocate`].
+    Allocate,
     /// [`Timer`].
     Timer,
     /// [`Interval`].
@@ -313,6 +348,16 @@ impl fmt::Display for Kind {
             Kind::Splice => "splice",
             Kind::Close => "close",
             Kind::CloseGracefully => "close_gracefully",
+            Kind::Open => "open",
+            Kind::ReadAt => "read_at",
+            Kind::ReadAtVectored => "read_at_vectored",
+            Kind::WriteAt => "write_at",
+            Kind::WriteAtVectored => "write_at_vectored",
+            Kind::Fsync => "fsync",
+            Kind::Fdatasync => "fdatasync",
+            Kind::Stat => "stat",
+            Kind::Truncate => "truncate",
+            Kind::Allocate => "allocate",
             Kind::Timer => "timer",
             Kind::Interval => "interval",
             Kind::NextTick => "next_tick",

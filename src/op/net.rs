@@ -256,7 +256,7 @@ impl<B: IoBufMut> Describe for Recv<B> {
 }
 
 /// Cuts a length down to what is wanted; false if there is less.
-fn cut(length: &mut usize, want: Option<usize>) -> bool {
+pub(super) fn cut(length: &mut usize, want: Option<usize>) -> bool {
     let want = want.unwrap_or(*length);
     let enough = want <= *length;
     *length = want.min(*length);
@@ -336,24 +336,28 @@ impl<V: Buffers<Buf: IoBufMut>> Describe for RecvVectored<V> {
     }
 
     fn lend(bufs: &mut V, request: &mut Request, core: &Core) {
-        let bufs = bufs.buffers_mut();
-        let (append, count) = (request.append, bufs.len());
-        let Some(mut gathered) = gather(core, count, |at| part(&mut bufs[at], append).into_raw()) else {
-            request.target = Target::Nothing;
-            // They come back as after any receive of 0 bytes.
-            bufs.iter_mut().for_each(|buf| part(buf, append).leave_empty());
-            return;
-        };
-        let mut length = gathered.length();
-        if request.want.is_some() {
-            if !cut(&mut length, request.want) {
-                request.target = Target::Nothing;
-            }
-            gathered.truncate(length);
-        }
-        let Op::RecvVectored { pieces, .. } = &mut request.op else { unreachable!("described above") };
-        *pieces = gathered;
+        lend_all(bufs, request, core);
     }
+}
+
+/// Writes the memory of buffers that are to be filled into their request.
+pub(super) fn lend_all<V: Buffers<Buf: IoBufMut>>(bufs: &mut V, request: &mut Request, core: &Core) {
+    let bufs = bufs.buffers_mut();
+    let (append, count) = (request.append, bufs.len());
+    let Some(mut gathered) = gather(core, count, |at| part(&mut bufs[at], append).into_raw()) else {
+        request.target = Target::Nothing;
+        // They come back as after any receive of 0 bytes.
+        bufs.iter_mut().for_each(|buf| part(buf, append).leave_empty());
+        return;
+    };
+    let mut length = gathered.length();
+    if request.want.is_some() {
+        if !cut(&mut length, request.want) {
+            request.target = Target::Nothing;
+        }
+        gathered.truncate(length);
+    }
+    *request.op.pieces().expect("a vectored operation") = gathered;
 }
 
 /// What of a buffer is received into.

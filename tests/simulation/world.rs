@@ -414,6 +414,26 @@ fn connected(io: &EventLoop, listener: TcpListener) -> [TcpStream; 2] {
     [ends[0], ends[1]]
 }
 
+/// There are no files: each operation ends with an error that names it, and no handle is ever made.
+#[test]
+fn files_are_unsupported() {
+    fn unsupported<O: Operation<Output = Result<T, nbio::Error>>, T: std::fmt::Debug + 'static>(
+        operation: O,
+    ) {
+        let io: EventLoop = io(&Simulation::new(1));
+        let ended = Rc::new(Cell::new(None));
+        let end = ended.clone();
+        io.submit(operation, move |_, _, result| end.set(Some(result.unwrap_err().kind())));
+        io.run().unwrap();
+        assert_eq!(ended.get(), Some(ErrorKind::Unsupported));
+    }
+    unsupported(op::Open::new("/"));
+    unsupported(op::Stat::new("/"));
+    let io: EventLoop = io(&Simulation::new(1));
+    let rejected = io.adopt::<nbio::File>(std::fs::File::open("/").unwrap()).unwrap_err();
+    assert_eq!(rejected.error.kind(), ErrorKind::Unsupported);
+}
+
 /// What is on its way to a socket that is gone (here: a second reset) reaches none that got its place.
 #[test]
 fn late_resets_reach_no_other() {

@@ -16,6 +16,9 @@ mod deadlines;
 mod ending;
 mod environment;
 mod faults;
+mod files;
+mod files_ends;
+mod folder;
 mod hanging;
 mod input;
 mod moving;
@@ -67,6 +70,8 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("ending", ending::CASES),
     ("environment", environment::CASES),
     ("faults", faults::CASES),
+    ("files", files::CASES),
+    ("files_ends", files_ends::CASES),
     ("input", input::CASES),
     ("moving", moving::CASES),
     ("panics", panics::CASES),

@@ -23,6 +23,8 @@ pub const SKIPS: &[(&str, &str, &str)] = &[
     ("environment::no_descriptor_left_for_the_ring", "sim", "there is no ring"),
     ("environment::descriptors_are_given_back", "sim", "there are no descriptors"),
     ("faults::dropping_the_loop_does_not_linger", "sim", "it adopts a socket that std has filled"),
+    ("files::*", "sim", "there are no files: tests/simulation"),
+    ("files_ends::*", "sim", "there are no files: tests/simulation"),
     ("input::failed_listen_and_connect_leave_no_descriptor", "sim", "there are no descriptors"),
     ("moving::a_dropped_detached_closes", "sim", "it looks at the descriptor"),
     ("moving::a_listener_moves_with_its_waiting_connections", "sim", "its peers are sockets of std"),

@@ -124,6 +124,20 @@ impl Wake for Bell {
     }
 }
 
+/// There are no files.
+const FILES: &[Kind] = &[
+    Kind::Open,
+    Kind::ReadAt,
+    Kind::ReadAtVectored,
+    Kind::WriteAt,
+    Kind::WriteAtVectored,
+    Kind::Fsync,
+    Kind::Fdatasync,
+    Kind::Stat,
+    Kind::Truncate,
+    Kind::Allocate,
+];
+
 fn unsupported<T>(kind: Kind) -> Result<T, Error> {
     Err(Error::new(ErrorKind::Unsupported, kind))
 }
@@ -144,6 +158,20 @@ impl Backend for Sim {
             }
             Op::RecvMessage { .. } | Op::SendMessage { .. } => {
                 unreachable!("nobody has a socket for it: `bind_udp` and `adopt` are unsupported")
+            }
+            Op::Path(_) => {
+                let outcome = Outcome::Refused(ErrorKind::Unsupported);
+                let completion = Completion { token: shot.token, outcome };
+                return self.shared.world().loops[self.part].ready.push_back(completion);
+            }
+            Op::ReadAt { .. }
+            | Op::ReadAtVectored { .. }
+            | Op::WriteAt { .. }
+            | Op::WriteAtVectored { .. } => {
+                unreachable!("nothing makes a file's handle here")
+            }
+            Op::Sync { .. } | Op::Truncate { .. } | Op::Allocate { .. } => {
+                unreachable!("nothing makes a file's handle here")
             }
             Op::Shutdown(_) | Op::Timer(_) | Op::NextTick | Op::Blocking { .. } | Op::Steps(_) => {
                 unreachable!("the engine does these itself, or gives them to `offload`")
@@ -299,6 +327,7 @@ impl Backend for Sim {
     fn support(&self, kind: Kind) -> Support {
         match kind {
             Kind::Timer | Kind::Interval | Kind::NextTick => Support::Engine,
+            kind if FILES.contains(&kind) => Support::Unsupported,
             _ => Support::Simulated,
         }
     }

@@ -3,6 +3,7 @@
 //! Submitting writes an entry and makes no system call; one `io_uring_enter` a tick hands everything over and
 //! waits. What doesn't fit the submission queue waits in `backlog`.
 
+mod files;
 mod op;
 mod setup;
 mod wake;
@@ -311,6 +312,7 @@ impl Backend for Uring {
             Kind::Shutdown => Support::Direct,
             Kind::Timer | Kind::Interval | Kind::NextTick => Support::Engine,
             Kind::Blocking => Support::Pool,
+            Kind::Truncate if !self.features.truncates => Support::Pool,
             _ => Support::Native,
         }
     }

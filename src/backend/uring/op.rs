@@ -2,7 +2,7 @@
 
 use io_uring::{opcode, squeue, types};
 
-use super::READINESS;
+use super::{READINESS, files};
 use crate::backend::Shot;
 use crate::engine::handles::Lane;
 use crate::engine::op::Op;
@@ -49,6 +49,27 @@ pub(super) fn prepare(shot: &Shot<'_>) -> squeue::Entry {
         Op::SendMessage { envelope } => {
             let flags = libc::MSG_NOSIGNAL as u32;
             opcode::SendMsg::new(fd, envelope.message().as_ptr().cast_const().cast()).flags(flags).build()
+        }
+        Op::ReadAt { into, offset, .. } => {
+            let (memory, left) = rest(into.memory.as_ptr(), into.length, shot.moved);
+            opcode::Read::new(fd, memory, left).offset(offset + shot.moved as u64).build()
+        }
+        Op::WriteAt { from, length, offset, .. } => {
+            let (memory, left) = rest(from.cast_mut(), *length, shot.moved);
+            opcode::Write::new(fd, memory, left).offset(offset + shot.moved as u64).build()
+        }
+        Op::ReadAtVectored { pieces, offset, .. } => {
+            let (pieces, count) = pieces.array();
+            let pieces = pieces.as_ptr().cast_const().cast();
+            opcode::Readv::new(fd, pieces, count).offset(offset + shot.moved as u64).build()
+        }
+        Op::WriteAtVectored { pieces, offset, .. } => {
+            let (pieces, count) = pieces.array();
+            let pieces = pieces.as_ptr().cast_const().cast();
+            opcode::Writev::new(fd, pieces, count).offset(offset + shot.moved as u64).build()
+        }
+        Op::Sync { .. } | Op::Truncate { .. } | Op::Allocate { .. } | Op::Path(_) => {
+            files::prepare(shot.op, fd)
         }
         Op::Close => close(fd, shot.lingers),
         Op::Shutdown(_) | Op::Timer(_) | Op::NextTick | Op::Blocking { .. } | Op::Steps(_) => {

@@ -35,6 +35,8 @@ pub(super) struct Features {
     pub(super) tells_of_pending: bool,
     /// `IORING_FEAT_CQE_SKIP`: a cancel's own completion can be left out.
     pub(super) skips_completions: bool,
+    /// `IORING_OP_FTRUNCATE` (6.9).
+    pub(super) truncates: bool,
 }
 
 /// The set-ups to try, best first.
@@ -48,7 +50,7 @@ enum Mode {
 }
 
 /// The opcodes without which nothing works; all are in 5.11.
-const NEEDED: [u8; 9] = [
+const NEEDED: [u8; 17] = [
     opcode::Accept::CODE,
     opcode::Connect::CODE,
     opcode::Recv::CODE,
@@ -58,6 +60,14 @@ const NEEDED: [u8; 9] = [
     opcode::Close::CODE,
     opcode::AsyncCancel::CODE,
     opcode::PollAdd::CODE,
+    opcode::OpenAt::CODE,
+    opcode::Statx::CODE,
+    opcode::Read::CODE,
+    opcode::Write::CODE,
+    opcode::Readv::CODE,
+    opcode::Writev::CODE,
+    opcode::Fsync::CODE,
+    opcode::Fallocate::CODE,
 ];
 
 /// The smallest ring that is tried when memory is short.
@@ -84,6 +94,7 @@ pub(super) fn open(entries: u32, level: Level) -> Result<(IoUring, Features), Er
         mode,
         tells_of_pending: mode != Mode::Plain,
         skips_completions: level == Level::Best && found.is_feature_skip_cqe_on_success(),
+        truncates: level == Level::Best && probe.is_supported(opcode::Ftruncate::CODE),
     };
     Ok((ring, features))
 }

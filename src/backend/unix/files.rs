@@ -1,0 +1,125 @@
+//! Files on Unix: names, flags and C layouts that shots point at, and the calls for what a kernel has no asynchronous
+//! operation for.
+
+use std::cell::UnsafeCell;
+use std::ffi::CString;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use rustix::io::Errno;
+
+use super::RawDescriptor;
+use crate::op::{FileType, Metadata, OpenHow};
+
+/// What relative paths begin at if no directory is named.
+pub(crate) const CURRENT_DIRECTORY: RawDescriptor = libc::AT_FDCWD;
+
+/// A path as the system takes it.
+pub(crate) type SystemPath = CString;
+
+/// `None` if the system can't be given it: it has a zero byte.
+pub(crate) fn system_path(path: &Path) -> Option<SystemPath> {
+    CString::new(path.as_os_str().as_bytes()).ok()
+}
+
+/// `open`'s flags; `None` if what is asked for contradicts itself.
+pub(crate) fn open_flags(how: &OpenHow) -> Option<i32> {
+    let writes = how.write || how.append;
+    let access = match (how.read || !writes, writes) {
+        (true, true) => libc::O_RDWR,
+        (false, true) => libc::O_WRONLY,
+        (_, false) => libc::O_RDONLY,
+    };
+    let contradiction = !writes && (how.truncate || how.create || how.create_new);
+    if contradiction || (how.append && how.truncate && !how.create_new) {
+        return None;
+    }
+    let mut flags = access | libc::O_CLOEXEC | (how.custom_flags & !libc::O_ACCMODE);
+    for (asked, flag) in [
+        (how.append, libc::O_APPEND),
+        (how.create, libc::O_CREAT),
+        (how.create_new, libc::O_CREAT | libc::O_EXCL),
+        (how.truncate && !how.create_new, libc::O_TRUNC),
+        (how.directory, libc::O_DIRECTORY),
+        (how.nofollow, libc::O_NOFOLLOW),
+    ] {
+        flags |= if asked { flag } else { 0 };
+    }
+    Some(flags)
+}
+
+/// Where the system writes what it knows of a file: `struct statx`.
+pub(crate) struct StatBlock(UnsafeCell<MaybeUninit<libc::statx>>);
+
+impl StatBlock {
+    pub(crate) fn empty() -> StatBlock {
+        StatBlock(UnsafeCell::new(MaybeUninit::zeroed()))
+    }
+
+    /// For the system to write to.
+    pub(crate) fn as_ptr(&self) -> *mut libc::statx {
+        self.0.get().cast()
+    }
+
+    /// What the system wrote; all zeros if it wrote nothing.
+    ///
+    /// # Safety
+    /// The system isn't writing.
+    pub(crate) unsafe fn metadata(&self) -> Metadata {
+        // SAFETY: zeroed at first, which is a valid value, then written by the system; the caller vouches that it is not
+        // being written.
+        let stat = unsafe { (*self.0.get()).assume_init() };
+        metadata(&stat)
+    }
+}
+
+fn metadata(stat: &libc::statx) -> Metadata {
+    let file_type = match u32::from(stat.stx_mode) & libc::S_IFMT {
+        libc::S_IFREG => FileType::File,
+        libc::S_IFDIR => FileType::Directory,
+        libc::S_IFLNK => FileType::Symlink,
+        libc::S_IFIFO => FileType::Fifo,
+        libc::S_IFSOCK => FileType::Socket,
+        libc::S_IFBLK => FileType::BlockDevice,
+        libc::S_IFCHR => FileType::CharacterDevice,
+        _ => FileType::Unknown,
+    };
+    let born = stat.stx_mask & libc::STATX_BTIME != 0;
+    Metadata {
+        file_type,
+        size: stat.stx_size,
+        allocated: stat.stx_blocks.saturating_mul(512),
+        accessed: system_time(&stat.stx_atime),
+        modified: system_time(&stat.stx_mtime),
+        changed: system_time(&stat.stx_ctime),
+        created: born.then(|| system_time(&stat.stx_btime)),
+        mode: u32::from(stat.stx_mode) & 0o7777,
+        links: stat.stx_nlink.into(),
+        inode: stat.stx_ino,
+        device: u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor),
+        user: stat.stx_uid,
+        group: stat.stx_gid,
+    }
+}
+
+/// A time that doesn't fit is the epoch: a file system may say anything.
+fn system_time(time: &libc::statx_timestamp) -> SystemTime {
+    let nanos = Duration::from_nanos(time.tv_nsec.into());
+    let seconds = Duration::from_secs(time.tv_sec.unsigned_abs());
+    let whole = match time.tv_sec {
+        0.. => SystemTime::UNIX_EPOCH.checked_add(seconds),
+        ..0 => SystemTime::UNIX_EPOCH.checked_sub(seconds),
+    };
+    whole.and_then(|time| time.checked_add(nanos)).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// ftruncate(2); the error is the system's number.
+pub(crate) fn truncate(file: &OwnedFd, length: u64) -> Result<(), i32> {
+    rustix::fs::ftruncate(file, length).map_err(Errno::raw_os_error)
+}
+
+/// What `Stat` asks the system for.
+pub(crate) const STAT_MASK: u32 = libc::STATX_BASIC_STATS | libc::STATX_BTIME;

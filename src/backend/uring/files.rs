@@ -1,0 +1,40 @@
+//! What is done with files and paths, as submission entries.
+
+use io_uring::{opcode, squeue, types};
+
+use crate::backend::{STAT_MASK, files};
+use crate::engine::op::{Op, Space};
+use crate::engine::paths::{Call, PathCall};
+
+pub(super) fn prepare(op: &Op, fd: types::Fd) -> squeue::Entry {
+    match op {
+        Op::Sync { data_only: false } => opcode::Fsync::new(fd).build(),
+        Op::Sync { data_only: true } => opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build(),
+        Op::Truncate { length } => opcode::Ftruncate::new(fd, *length).build(),
+        Op::Allocate { offset, length, how } => {
+            let mode = match how {
+                Space::Grow => 0,
+                Space::Keep => libc::FALLOC_FL_KEEP_SIZE,
+                Space::Punch => libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
+            };
+            opcode::Fallocate::new(fd, *length).offset(*offset).mode(mode).build()
+        }
+        Op::Path(path) => prepare_path(path, fd),
+        _ => unreachable!("not of files and paths"),
+    }
+}
+
+fn prepare_path(path: &PathCall, fd: types::Fd) -> squeue::Entry {
+    let name = path.path.as_ptr();
+    match &path.call {
+        Call::Open(how) => {
+            let flags = files::open_flags(how).expect("checked when it was described");
+            opcode::OpenAt::new(fd, name).flags(flags).mode(how.mode).build()
+        }
+        Call::Stat { follow, itself } => {
+            let flags = if *itself { libc::AT_EMPTY_PATH } else { 0 }
+                | if *follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
+            opcode::Statx::new(fd, name, path.stat().as_ptr().cast()).flags(flags).mask(STAT_MASK).build()
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The front of the crate: files.
+
+use std::path::Path;
+
+use super::EventLoop;
+use crate::op::{self, Done, Metadata};
+use crate::{Error, File, IoBuf, IoBufMut, OpId};
+
+/// Files.
+impl<S> EventLoop<S> {
+    /// Opens a file for reading; [`op::Open`] has the other ways.
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("nbio-front-open-{}", std::process::id()));
+    /// # std::fs::write(&path, "hello").unwrap();
+    /// let io = nbio::EventLoop::new()?;
+    /// io.open(&path, |_, io, file| {
+    ///     let file = file.unwrap();
+    ///     io.read_at(file, vec![0; 100], 0, move |_, io, done| {
+    ///         assert_eq!(done.data(), b"hello");
+    ///         io.close(file);
+    ///     });
+    /// });
+    /// io.run()?;
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), nbio::Error>(())
+    /// ```
+    pub fn open(
+        &self,
+        path: impl AsRef<Path>,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<File, Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::Open::new(path), callback)
+    }
+
+    /// Reads what is at a place in a file: [`op::ReadAt`].
+    pub fn read_at<B: IoBufMut>(
+        &self,
+        file: File,
+        buf: B,
+        offset: u64,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Done<B>) + 'static,
+    ) -> OpId {
+        self.submit(op::ReadAt::new(file, buf, offset), callback)
+    }
+
+    /// Reads exactly `bytes` bytes from a place in a file on: [`op::ReadAt::exact`].
+    pub fn read_exact_at<B: IoBufMut>(
+        &self,
+        file: File,
+        buf: B,
+        bytes: usize,
+        offset: u64,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Done<B>) + 'static,
+    ) -> OpId {
+        self.submit(op::ReadAt::new(file, buf, offset).exact(bytes), callback)
+    }
+
+    /// Writes some of a buffer to a place in a file: [`op::WriteAt`].
+    pub fn write_at<B: IoBuf>(
+        &self,
+        file: File,
+        buf: B,
+        offset: u64,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Done<B>) + 'static,
+    ) -> OpId {
+        self.submit(op::WriteAt::new(file, buf, offset), callback)
+    }
+
+    /// Writes the whole of a buffer to a place in a file: [`op::WriteAt::all`].
+    pub fn write_all_at<B: IoBuf>(
+        &self,
+        file: File,
+        buf: B,
+        offset: u64,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Done<B>) + 'static,
+    ) -> OpId {
+        self.submit(op::WriteAt::new(file, buf, offset).all(), callback)
+    }
+
+    /// Brings what was written to a file to the disk: [`op::Fsync`].
+    pub fn fsync(
+        &self,
+        file: File,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<(), Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::Fsync::new(file), callback)
+    }
+
+    /// Asks what is known of a file: [`op::Stat`].
+    pub fn stat(
+        &self,
+        path: impl AsRef<Path>,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<Metadata, Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::Stat::new(path), callback)
+    }
+
+    /// Cuts a file to a length: [`op::Truncate`].
+    pub fn truncate(
+        &self,
+        file: File,
+        length: u64,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<(), Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::Truncate::new(file, length), callback)
+    }
+}
