@@ -3,6 +3,7 @@
 
 mod files;
 mod net;
+mod poll;
 mod udp;
 
 use std::marker::PhantomData;

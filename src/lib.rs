@@ -86,7 +86,7 @@ mod simulation;
 mod time;
 mod udp;
 
-pub use backend::{OwnedDescriptor, RawDescriptor};
+pub use backend::{AsDescriptor, OwnedDescriptor, RawDescriptor};
 pub use buf::{Buffers, IoBuf, IoBufMut, Lent, Slice};
 pub use builder::{Backend, Builder};
 pub use error::{Error, ErrorKind};

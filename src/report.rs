@@ -17,10 +17,10 @@ pub enum Support {
     Engine,
     /// By a [`Simulation`](crate::Simulation).
     Simulated,
-    /// Not at all: it ends with [`Unsupported`](crate::ErrorKind::Unsupported).
-    Unsupported,
     /// On a thread of the [thread pool](crate::op::Blocking#the-pool).
     Pool,
+    /// Not at all: it ends with [`Unsupported`](crate::ErrorKind::Unsupported).
+    Unsupported,
 }
 
 /// Which backend a loop runs on and why, how it does each operation, and what the thread pool was
@@ -68,6 +68,8 @@ const OPERATIONS: &[Kind] = &[
     Kind::Stat,
     Kind::Truncate,
     Kind::Allocate,
+    Kind::Poll,
+    Kind::PollMany,
     Kind::Timer,
     Kind::Interval,
     Kind::NextTick,
@@ -141,8 +143,8 @@ impl fmt::Display for Report {
                 Support::Direct => "a system call that never waits",
                 Support::Engine => "the engine",
                 Support::Simulated => "the simulation",
-                Support::Unsupported => "not supported",
                 Support::Pool => "the thread pool",
+                Support::Unsupported => "not supported",
             };
             writeln!(f, "{kind:<16} {how}")?;
         }

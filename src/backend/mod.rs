@@ -28,7 +28,9 @@ pub(crate) use pool::{Census, Completer, Work};
 #[cfg(unix)]
 pub(crate) use unix::files::{self, CURRENT_DIRECTORY, STAT_MASK, StatBlock, SystemPath, system_path};
 #[cfg(unix)]
-pub(crate) use unix::{Address, Arrival, Head, IoVec, Message, error_kind, is_cancelled};
+pub(crate) use unix::{
+    Address, Arrival, Head, IoVec, Message, duplicate_of, error_kind, is_cancelled, readiness,
+};
 
 /// The system's number of an open thing: a descriptor on Unix.
 #[cfg(unix)]
@@ -37,6 +39,10 @@ pub type RawDescriptor = std::os::fd::RawFd;
 /// An open thing that is closed when this is dropped: a descriptor on Unix.
 #[cfg(unix)]
 pub type OwnedDescriptor = std::os::fd::OwnedFd;
+
+/// What has an open thing of the system: a descriptor on Unix.
+#[cfg(unix)]
+pub use std::os::fd::AsFd as AsDescriptor;
 
 /// Which slot a completion belongs to: its index and the low half of its generation.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -66,6 +72,8 @@ pub(crate) struct Shot<'a> {
 pub(crate) enum Outcome {
     /// The system's answer: a count or a descriptor.
     Value(u32),
+    /// One of several answers; the shot goes on.
+    More(u32),
     /// The system's error number.
     Failed(i32),
     /// As `Failed`, by a system without numbers of its own (the simulation).
@@ -180,6 +188,16 @@ pub(crate) trait Backend {
 
     /// The number of a descriptor that the loop owns from now on.
     fn attach(&mut self, descriptor: OwnedDescriptor) -> RawDescriptor;
+
+    /// As `attach`, for a descriptor of whatever kind, that only one operation uses; says whether its close may wait.
+    fn attach_any(&mut self, _: OwnedDescriptor, kind: Kind) -> Result<(RawDescriptor, bool), Error> {
+        Err(Error::new(ErrorKind::Unsupported, kind))
+    }
+
+    /// Whether a descriptor knows readiness, instead of being always ready.
+    fn can_wait(&mut self, _: RawDescriptor) -> Result<bool, Error> {
+        Ok(true)
+    }
 
     /// Gives a descriptor that no shot names to a new owner.
     fn detach(&mut self, descriptor: RawDescriptor) -> Result<OwnedDescriptor, Error>;

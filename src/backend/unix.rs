@@ -6,7 +6,7 @@ pub(super) mod udp;
 
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use rustix::net::{self, AddressFamily, Protocol, SocketAddrAny, SocketFlags, Soc
 
 use super::RawDescriptor;
 use crate::handle::HandleKind;
-use crate::op::{Half, Kind};
+use crate::op::{Half, Interest, Kind, Readiness};
 use crate::{Error, ErrorKind, Keepalive, Linger, ListenOptions, TcpOptions};
 
 pub(crate) use message::{Arrival, Head};
@@ -125,7 +125,7 @@ fn os_error(kind: Kind) -> impl Fn(Errno) -> Error {
 }
 
 /// The descriptor of an open handle, for one call.
-fn borrow(descriptor: &RawDescriptor) -> BorrowedFd<'_> {
+pub(super) fn borrow(descriptor: &RawDescriptor) -> BorrowedFd<'_> {
     // SAFETY: the handle table owns the descriptor and holds it open; nothing closes it during this call.
     unsafe { BorrowedFd::borrow_raw(*descriptor) }
 }
@@ -301,6 +301,43 @@ fn check_file(descriptor: &OwnedFd) -> Result<bool, Error> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Socket => Err(Error::new(ErrorKind::InvalidInput, Kind::Adopt)),
         _ => Ok(false),
+    }
+}
+
+/// Whether closing a descriptor of whatever kind may wait for unsent data.
+pub(super) fn lingers(descriptor: BorrowedFd<'_>) -> bool {
+    sockopt::socket_linger(descriptor).is_ok_and(|linger| linger.is_some_and(|time| time > Duration::ZERO))
+}
+
+/// A second descriptor of something outside, or the system's error number.
+pub(crate) fn duplicate_of(descriptor: impl AsFd) -> Result<OwnedFd, i32> {
+    rustix::io::fcntl_dupfd_cloexec(descriptor, 0).map_err(Errno::raw_os_error)
+}
+
+/// Which events of poll(2) an interest stands for, and what tells of them.
+const EVENTS: [(Interest, i16); 3] = [
+    (Interest::READABLE, libc::POLLIN),
+    (Interest::WRITABLE, libc::POLLOUT),
+    // io_uring isn't woken by what tells of POLLPRI alone; sockets tell of both at once.
+    (Interest::PRIORITY, libc::POLLPRI | libc::POLLRDBAND),
+];
+
+pub(super) fn events(interest: Interest) -> u32 {
+    let asked = EVENTS.iter().filter(|(bit, _)| interest.contains(*bit));
+    // io_uring answers POLLRDHUP unasked: so do we everywhere.
+    asked.fold(libc::POLLRDHUP as u32, |events, &(_, event)| events | event as u32)
+}
+
+/// What the system's answer to a poll says.
+pub(crate) fn readiness(events: u32) -> Readiness {
+    let is = |event: i16| events & event as u32 != 0;
+    Readiness {
+        readable: is(libc::POLLIN),
+        writable: is(libc::POLLOUT),
+        priority: is(libc::POLLPRI | libc::POLLRDBAND),
+        read_closed: is(libc::POLLRDHUP),
+        hang_up: is(libc::POLLHUP),
+        error: is(libc::POLLERR),
     }
 }
 

@@ -27,9 +27,18 @@ impl Core {
     ) -> Result<(u32, NonNull<u8>), Error> {
         let mut engine = self.engine.borrow_mut();
         let socket = engine.backend.cold().stream_socket(to, from, options)?;
-        let entry = engine.handles.insert(socket, EntryState::Connecting);
+        let entry = engine.handles.insert(socket, EntryState::Unnamed);
         engine.handles.entry_mut(entry).lingers = options.lingers();
         Ok((entry, engine.scratch(Address::of(to))))
+    }
+
+    /// A descriptor of whatever kind for one operation, in the table without a name.
+    pub(crate) fn take_private(&self, descriptor: OwnedDescriptor, kind: Kind) -> Result<u32, Error> {
+        let mut engine = self.engine.borrow_mut();
+        let (descriptor, lingers) = engine.backend.cold().attach_any(descriptor, kind)?;
+        let entry = engine.handles.insert(descriptor, EntryState::Unnamed);
+        engine.handles.entry_mut(entry).lingers = lingers;
+        Ok(entry)
     }
 
     pub(crate) fn local_address(&self, handle: Id) -> Result<SocketAddr, Error> {

@@ -127,7 +127,7 @@ impl Engine {
 
     /// Ends an operation that lends the system no memory: its callback doesn't wait for the system. What the
     /// system still brings is closed.
-    fn end_early(&mut self, index: u32, error: Error) {
+    pub(super) fn end_early(&mut self, index: u32, error: Error) {
         self.clear_timer(index);
         let header = self.slots.header_mut(index);
         header.error = Some(error);
@@ -155,7 +155,7 @@ impl Engine {
         withdrawn
     }
 
-    fn ask_backend(&mut self, index: u32) {
+    pub(super) fn ask_backend(&mut self, index: u32) {
         let token = self.token(index);
         let header = self.slots.header(index);
         if matches!(header.op, Op::Steps(_)) {

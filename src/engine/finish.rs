@@ -31,6 +31,8 @@ enum Verdict {
     End(Option<Error>),
     /// Another shot is needed, perhaps after waiting for readiness.
     Again { readiness: bool },
+    /// An item, and the shot is over.
+    Item,
     /// An accept without descriptors or memory: try again in a while.
     Later,
 }
@@ -70,6 +72,7 @@ impl Engine {
             Outcome::Item => {
                 return if self.item_due(index) { Next::Callback(index) } else { Next::Nothing };
             }
+            Outcome::More(value) => return self.answered(index, value),
             _ => {}
         }
         self.slots.header_mut(index).engaged = false;
@@ -87,8 +90,19 @@ impl Engine {
                 self.timers.insert(at, token.retry().pack());
                 Next::Nothing
             }
+            Verdict::Item => Next::Callback(index),
             Verdict::End(error) => self.ended(index, error),
         }
+    }
+
+    /// A shot that goes on has brought something.
+    fn answered(&mut self, index: u32, value: u32) -> Next {
+        // Called back early, or removed: the shot will soon be over.
+        if self.slots.header(index).state != State::InFlight {
+            return Next::Nothing;
+        }
+        self.produced(index, value);
+        Next::Callback(index)
     }
 
     /// An operation came back from the backend for the last time.
@@ -130,13 +144,14 @@ impl Engine {
             Outcome::Value(value) => match header.op.transfer() {
                 Some(transfer) => self.moved(index, transfer, value as usize, asked, unwanted),
                 None => {
+                    let item = matches!(header.op, Op::Poll { many: true, .. }) && !unwanted;
                     self.produced(index, value);
-                    Verdict::End(None)
+                    if item { Verdict::Item } else { Verdict::End(None) }
                 }
             },
             Outcome::Ran => Verdict::End(None),
             Outcome::NotRun(os) => Verdict::End(asked.or(Some(Error::from_os(os, kind)))),
-            Outcome::Settled | Outcome::NotFound | Outcome::Turn | Outcome::Item => {
+            Outcome::Settled | Outcome::NotFound | Outcome::Turn | Outcome::Item | Outcome::More(_) => {
                 unreachable!("dealt with before")
             }
         }
@@ -207,9 +222,13 @@ impl Engine {
         Verdict::Again { readiness: false }
     }
 
-    /// Accept, connect, open: something is open now. Messages were moved, in one piece. Or the system has told something.
+    /// Accept, connect, open: something is open now. Messages were moved, in one piece. Poll: something is ready. Or the
+    /// system has told something.
     fn produced(&mut self, index: u32, value: u32) {
-        let header = self.slots.header(index);
+        let header = self.slots.header_mut(index);
+        if let Op::Poll { ready, .. } = &mut header.op {
+            *ready = value;
+        }
         let (listener, early) =
             (header.handle, header.state == State::Done || header.state == State::Orphaned);
         match header.op {
@@ -232,7 +251,7 @@ impl Engine {
             // One that was cancelled or removed stays without a name and is closed when the operation leaves it.
             Op::Connect if !early => {
                 let entry = self.handles.entry_mut(listener);
-                if entry.state == EntryState::Connecting {
+                if entry.state == EntryState::Unnamed {
                     entry.state = EntryState::Open;
                 }
             }
@@ -278,12 +297,15 @@ impl Engine {
         let entry = self.handles.entry_mut(entry_index);
         entry.unlink(lane, &mut self.slots, index);
         if matches!(self.slots.header(index).op, Op::Connect) {
-            if self.handles.entry(entry_index).state == EntryState::Connecting {
+            if self.handles.entry(entry_index).state == EntryState::Unnamed {
                 self.close_entry(entry_index);
             } else {
                 self.slots.header_mut(index).handle = entry_index;
             }
             return;
+        }
+        if self.handles.entry(entry_index).state == EntryState::Unnamed {
+            return self.close_entry(entry_index);
         }
         // Behind a removed one they end `Broken`, when their turn comes.
         if short && !self.handles.entry(entry_index).send_broken {
@@ -347,6 +369,7 @@ impl Engine {
             peer: None,
             expirations: 0,
             message: None,
+            ready: 0,
         };
         match header.op {
             Op::Recv { start, .. } => end.start = start,
@@ -366,6 +389,7 @@ impl Engine {
                 let opened = path.opened.get();
                 end.stream = opened.map(|entry| NewId(self.handles.id(entry, self.number.get())));
             }
+            Op::Poll { ready, .. } => end.ready = ready,
             Op::Timer(schedule) => end.expirations = schedule.expirations,
             _ => {}
         }

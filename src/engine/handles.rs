@@ -67,8 +67,8 @@ impl List {
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum EntryState {
     Free,
-    /// A connect is making it; nobody has its name yet.
-    Connecting,
+    /// One operation's own: a connect is making it, or a poll looks at it. Nobody has its name.
+    Unnamed,
     Open,
     /// Stale to everybody; waiting for its last operation, then for the close itself.
     Closing,

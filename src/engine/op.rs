@@ -18,7 +18,7 @@ use super::vectored::Pieces;
 use crate::backend::Work;
 use crate::buf::RawLent;
 use crate::handle::{Id, NewId, OpId};
-use crate::op::{Half, Kind, Limit, Options};
+use crate::op::{Half, Interest, Kind, Limit, Options};
 use crate::udp::RecvControl;
 use crate::{Error, Instant};
 
@@ -100,6 +100,12 @@ pub(crate) enum Op {
     /// What is done with a path; the file that it opened has its place in there.
     Path(PathRef),
     Shutdown(Half),
+    /// `ready`: what the system answered last.
+    Poll {
+        interest: Interest,
+        ready: u32,
+        many: bool,
+    },
     Close,
     Timer(Schedule),
     NextTick,
@@ -155,7 +161,7 @@ impl Op {
             Op::Shutdown(Half::Write | Half::Both) => Lane::Send,
             Op::Shutdown(Half::Read) => Lane::Free,
             Op::RecvMessage { .. } | Op::SendMessage { .. } => Lane::Free,
-            Op::Accept { .. } | Op::Connect | Op::Close => Lane::Free,
+            Op::Accept { .. } | Op::Connect | Op::Poll { .. } | Op::Close => Lane::Free,
             // What uses a file's cursor takes its turn, in whichever direction.
             Op::ReadAt { cursor: true, .. } | Op::WriteAt { cursor: true, .. } => Lane::Receive,
             Op::ReadAt { .. } | Op::ReadAtVectored { .. } => Lane::Free,
@@ -198,6 +204,7 @@ impl Op {
         matches!(
             self,
             Op::Connect
+                | Op::Poll { .. }
                 | Op::Sync { .. }
                 | Op::Truncate { .. }
                 | Op::Allocate { .. }
@@ -301,6 +308,8 @@ pub(crate) enum Target {
     Path(Option<Id>),
     /// A connection to be made: its place in the handle table and the scratch block with the address.
     Connection(Result<(u32, NonNull<u8>), Error>),
+    /// A descriptor that is only this operation's: its place in the handle table.
+    Private(Result<u32, Error>),
     /// The backend's other threads, for something on this handle.
     Pool(Option<Id>, Result<Offload, Error>),
     /// The buffers are unfit for what is asked.
@@ -337,6 +346,8 @@ pub struct End {
     pub(crate) expirations: u64,
     /// What came beside the bytes of a message.
     pub(crate) message: Option<(bool, RecvControl)>,
+    /// What the system answered to a poll.
+    pub(crate) ready: u32,
 }
 
 impl End {

@@ -11,6 +11,7 @@ use super::timers::TimerKey;
 use crate::backend::{Address, Shot};
 use crate::handle::OpId;
 use crate::op::Half;
+use crate::report::Support;
 use crate::{Error, ErrorKind, Instant};
 
 /// The scratch block: a socket address that the system reads or writes.
@@ -71,6 +72,7 @@ impl Engine {
                     _ => self.link(index, entry),
                 }
             }
+            Target::Private(entry) => self.link(index, entry?),
             Target::Path(None) => self.shoot(index, false),
             Target::Path(Some(directory)) => {
                 let entry = self.find_handle(directory, kind)?;
@@ -163,6 +165,9 @@ impl Engine {
             (_, Some(transfer)) if transfer.receive && entry.receive_shut => {
                 let missing = transfer.whole.then(|| Error::new(ErrorKind::UnexpectedEof, kind));
                 self.end_here(index, missing);
+            }
+            (Op::Poll { .. }, _) if self.backend.support(kind) == Support::Unsupported => {
+                self.end_here(index, Some(Error::new(ErrorKind::Unsupported, kind)));
             }
             (Op::Accept { .. }, _) => {
                 let scratch = self.scratch(Address::empty());

@@ -198,30 +198,59 @@ impl Engine {
     fn rearm(&mut self, index: u32) -> Removal {
         let header = self.slots.header_mut(index);
         if header.payload == Payload::Parts {
-            // The callback was on the stack when it was removed; now it can go with the rest.
-            header.payload = Payload::Whole;
-            header.state = State::Orphaned;
-            let engaged = header.engaged;
-            if !header.background {
-                self.pending -= 1;
-            }
-            self.cancel_step(index);
-            return if engaged { Removal::Later } else { Removal::Now };
+            return self.orphan_running(index);
         }
         header.state = State::InFlight;
-        if let Op::Steps(Steps { over: Some(error), .. }) = header.op {
-            self.end_here(index, error);
-        } else if let Some(error) = header.error {
-            if header.engaged {
+        let (error, engaged) = (header.error, header.engaged);
+        match header.op {
+            Op::Steps(Steps { over: Some(over), .. }) => self.end_here(index, over),
+            _ if error.is_some() && !engaged => self.end_here(index, error),
+            Op::Poll { .. } => self.rearm_poll(index),
+            _ if error.is_some() => {
                 header.state = State::Cancelling;
                 self.cancel_step(index);
-            } else {
-                self.end_here(index, Some(error));
             }
-        } else if let Op::Timer(schedule) = header.op {
-            self.set_timer(index, schedule.wake());
+            Op::Timer(schedule) => self.set_timer(index, schedule.wake()),
+            _ => {}
         }
         Removal::Refused
+    }
+
+    /// A repeating poll's callback has returned.
+    fn rearm_poll(&mut self, index: u32) {
+        let header = self.slots.header(index);
+        let descriptor = self.handles.entry(header.handle).descriptor;
+        match header.error {
+            Some(error) => {
+                self.end_early(index, error);
+                self.ask_backend(index);
+            }
+            None if header.engaged => {}
+            // The system has ended the shot, though nobody cancelled it. What is always ready would end every one at once.
+            None => match self.backend.cold().can_wait(descriptor) {
+                Ok(true) => self.shoot(index, false),
+                other => self.end_here(index, other.err()),
+            },
+        }
+    }
+
+    /// A repeating operation is over though its callback was on the stack a moment ago, which can now go with the rest.
+    fn orphan_running(&mut self, index: u32) -> Removal {
+        self.clear_timer(index);
+        let header = self.slots.header_mut(index);
+        header.payload = Payload::Whole;
+        header.state = State::Orphaned;
+        let engaged = header.engaged;
+        if !header.background {
+            self.pending -= 1;
+        }
+        if engaged {
+            self.ask_backend(index);
+            return Removal::Later;
+        }
+        self.note_broken(index);
+        self.leave_handle(index);
+        Removal::Now
     }
 
     /// Frees the slot of an operation whose callback is about to run, or leaves it to the backend.

@@ -30,6 +30,8 @@
 //! | [`Stat`] | [`stat`](crate::EventLoop::stat) | `Result<Metadata, Error>` | `STATX` |
 //! | [`Truncate`] | [`truncate`](crate::EventLoop::truncate) | `Result<(), Error>` | `FTRUNCATE` (6.9), else the thread pool |
 //! | [`Allocate`] | | `Result<(), Error>` | `FALLOCATE` |
+//! | [`Poll`] | [`poll`](crate::EventLoop::poll) | `Result<Readiness, Error>` | `POLL_ADD` |
+//! | [`PollMany`] | [`poll_many`](crate::EventLoop::poll_many) | [`Event<Readiness>`](Event) | `POLL_ADD`, multishot |
 //! | [`Timer`] | [`timer`](crate::EventLoop::timer) | `Result<(), Error>` | the engine's timer queue |
 //! | [`Interval`] | [`interval`](crate::EventLoop::interval) | [`Event<u64>`](Event) | the engine's timer queue |
 //! | [`Blocking`] | [`run_blocking`](crate::EventLoop::run_blocking) | `Result<T, Error>` | the thread pool |
@@ -39,6 +41,7 @@ mod blocking;
 mod close;
 mod files;
 mod net;
+mod poll;
 mod splice;
 mod time;
 mod udp;
@@ -58,6 +61,7 @@ pub use files::{
     WriteAtVectored,
 };
 pub use net::{Accept, Accepted, Connect, Half, Recv, RecvVectored, Send, SendVectored, Shutdown};
+pub use poll::{Interest, Poll, PollMany, Readiness};
 pub use splice::{Splice, Spliced};
 pub use time::{Interval, NextTick, Timer};
 pub use udp::{Datagram, RecvFrom, RecvMsg, SendDatagram, SendMsg, SendTo};
@@ -279,6 +283,10 @@ pub enum Kind {
     Truncate,
     /// [`Allocate`].
     Allocate,
+    /// [`Poll`].
+    Poll,
+    /// [`PollMany`].
+    PollMany,
     /// [`Timer`].
     Timer,
     /// [`Interval`].
@@ -358,6 +366,8 @@ impl fmt::Display for Kind {
             Kind::Stat => "stat",
             Kind::Truncate => "truncate",
             Kind::Allocate => "allocate",
+            Kind::Poll => "poll",
+            Kind::PollMany => "poll_many",
             Kind::Timer => "timer",
             Kind::Interval => "interval",
             Kind::NextTick => "next_tick",

@@ -9,6 +9,7 @@ use nbio::{
     OpId, Operation, TcpListener, TcpOptions, TcpStream, UdpSocket, op,
 };
 
+use crate::lacking::supports;
 use crate::peer::Peer;
 use crate::support::{Counted, Drops, Slot, Subject, listen, own_address};
 
@@ -152,6 +153,26 @@ impl Hanging {
         self.ids.push(("interval", id));
         self.without_bytes(io, "accept", op::Accept::new(self.listener));
         self.without_bytes(io, "connect", op::Connect::new(full_address));
+        self.submit_polls(io);
+    }
+
+    fn submit_polls(&mut self, io: &EventLoop<()>) {
+        if supports(io, op::Kind::Poll) {
+            self.without_bytes(io, "poll", op::Poll::on(self.listener, op::Interest::NOTHING));
+        }
+        if supports(io, op::Kind::PollMany) {
+            let (ended, counted) = (self.ended.clone(), self.callbacks.counted());
+            let poll = op::PollMany::on(self.listener, op::Interest::NOTHING);
+            let poll = if let Some(at) = self.limit { poll.deadline(at) } else { poll };
+            let id = io.submit_many(poll, move |_, _, event| {
+                let _counted = &counted;
+                match event {
+                    Event::Item(ready) => panic!("{ready:?}"),
+                    Event::End(result) => ended.put(("poll many", 0, result)),
+                }
+            });
+            self.ids.push(("poll many", id));
+        }
     }
 
     fn submit_receives(&mut self, io: &EventLoop<()>) {

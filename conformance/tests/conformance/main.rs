@@ -21,9 +21,11 @@ mod files_ends;
 mod folder;
 mod hanging;
 mod input;
+mod lacking;
 mod moving;
 mod panics;
 mod peer;
+mod poll;
 #[path = "../../../tests/programs/mod.rs"]
 mod programs;
 mod random;
@@ -73,8 +75,10 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("files", files::CASES),
     ("files_ends", files_ends::CASES),
     ("input", input::CASES),
+    ("lacking", lacking::CASES),
     ("moving", moving::CASES),
     ("panics", panics::CASES),
+    ("poll", poll::CASES),
     ("random", random::CASES),
     ("remote", remote::CASES),
     ("remote_ends", remote_ends::CASES),

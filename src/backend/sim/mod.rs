@@ -173,6 +173,7 @@ impl Backend for Sim {
             Op::Sync { .. } | Op::Truncate { .. } | Op::Allocate { .. } => {
                 unreachable!("nothing makes a file's handle here")
             }
+            Op::Poll { .. } => unreachable!("the engine refuses it"),
             Op::Shutdown(_) | Op::Timer(_) | Op::NextTick | Op::Blocking { .. } | Op::Steps(_) => {
                 unreachable!("the engine does these itself, or gives them to `offload`")
             }
@@ -328,6 +329,7 @@ impl Backend for Sim {
         match kind {
             Kind::Timer | Kind::Interval | Kind::NextTick => Support::Engine,
             kind if FILES.contains(&kind) => Support::Unsupported,
+            Kind::Poll | Kind::PollMany => Support::Unsupported,
             _ => Support::Simulated,
         }
     }

@@ -5,17 +5,18 @@
 
 mod files;
 mod op;
+mod poll;
 mod setup;
 mod wake;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::task::Waker;
 use std::time::Duration;
 
 use io_uring::types::{SubmitArgs, Timespec};
-use io_uring::{EnterFlags, IoUring, squeue};
+use io_uring::{EnterFlags, IoUring, cqueue, squeue};
 use rustix::io::Errno;
 
 use super::{Backend, Completion, Description, Outcome, RawDescriptor, Shot, Token, unix};
@@ -114,6 +115,7 @@ impl Uring {
                 }
                 failed if failed < 0 => Outcome::Failed(-failed),
                 _ if user_data & READINESS != 0 => Outcome::Retry,
+                value if cqueue::more(entry.flags()) => Outcome::More(value as u32),
                 value => Outcome::Value(value as u32),
             };
             out.push_back(Completion { token, outcome });
@@ -287,6 +289,16 @@ impl Backend for Uring {
         unix::attach(descriptor)
     }
 
+    fn attach_any(&mut self, descriptor: OwnedFd, _: Kind) -> Result<(RawDescriptor, bool), Error> {
+        let lingers = unix::lingers(descriptor.as_fd());
+        Ok((unix::attach(descriptor), lingers))
+    }
+
+    fn can_wait(&mut self, descriptor: RawDescriptor) -> Result<bool, Error> {
+        let waits = poll::can_wait(unix::borrow(&descriptor));
+        waits.map_err(|errno| Error::from_os(errno.raw_os_error(), Kind::PollMany))
+    }
+
     fn detach(&mut self, descriptor: RawDescriptor) -> Result<OwnedFd, Error> {
         Ok(unix::detach(descriptor))
     }
@@ -313,6 +325,8 @@ impl Backend for Uring {
             Kind::Timer | Kind::Interval | Kind::NextTick => Support::Engine,
             Kind::Blocking => Support::Pool,
             Kind::Truncate if !self.features.truncates => Support::Pool,
+            // Multishot polls came with 5.13.
+            Kind::PollMany if self.features.level == Level::Plain => Support::Unsupported,
             _ => Support::Native,
         }
     }

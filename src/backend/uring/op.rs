@@ -3,7 +3,7 @@
 use io_uring::{opcode, squeue, types};
 
 use super::{READINESS, files};
-use crate::backend::Shot;
+use crate::backend::{Shot, unix};
 use crate::engine::handles::Lane;
 use crate::engine::op::Op;
 
@@ -70,6 +70,9 @@ pub(super) fn prepare(shot: &Shot<'_>) -> squeue::Entry {
         }
         Op::Sync { .. } | Op::Truncate { .. } | Op::Allocate { .. } | Op::Path(_) => {
             files::prepare(shot.op, fd)
+        }
+        Op::Poll { interest, many, .. } => {
+            opcode::PollAdd::new(fd, unix::events(*interest)).multi(*many).build()
         }
         Op::Close => close(fd, shot.lingers),
         Op::Shutdown(_) | Op::Timer(_) | Op::NextTick | Op::Blocking { .. } | Op::Steps(_) => {
