@@ -15,6 +15,8 @@ pub enum Support {
     Direct,
     /// By the engine, without the system.
     Engine,
+    /// By other operations, one after the other.
+    Composed,
     /// By a [`Simulation`](crate::Simulation).
     Simulated,
     /// On a thread of the [thread pool](crate::op::Blocking#the-pool).
@@ -133,20 +135,26 @@ impl Report {
     }
 }
 
+impl fmt::Display for Support {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Support::Native => "native",
+            Support::Direct => "a system call that never waits",
+            Support::Engine => "the engine",
+            Support::Composed => "other operations",
+            Support::Simulated => "the simulation",
+            Support::Pool => "the thread pool",
+            Support::Unsupported => "not supported",
+        })
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} ({})", self.backend, self.reason)?;
         writeln!(f, "features: {}", self.features.join(", "))?;
         for (kind, support) in &self.operations {
-            let how = match support {
-                Support::Native => "native",
-                Support::Direct => "a system call that never waits",
-                Support::Engine => "the engine",
-                Support::Simulated => "the simulation",
-                Support::Pool => "the thread pool",
-                Support::Unsupported => "not supported",
-            };
-            writeln!(f, "{kind:<16} {how}")?;
+            writeln!(f, "{kind:<16} {support}")?;
         }
         let Census { threads, running, stuck, queued } = self.pool;
         writeln!(f, "thread pool: {threads} threads, {running} running ({stuck} for long), {queued} queued")?;

@@ -188,6 +188,11 @@ impl Engine {
     /// Gives one shot to the backend.
     pub(super) fn shoot(&mut self, index: u32, readiness_only: bool) {
         let token = self.token(index);
+        // What `report` and the documentation tell.
+        debug_assert!(matches!(
+            self.backend.cold().support(self.slots.header(index).kind),
+            Support::Native | Support::Simulated | Support::Unsupported
+        ));
         let header = self.slots.header_mut(index);
         debug_assert!(!header.engaged);
         header.engaged = true;

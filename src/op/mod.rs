@@ -5,37 +5,41 @@
 //! `io.recv(stream, buf, callback)` is `io.submit(op::Recv::new(stream, buf), callback)`.
 //! Write them with the module (`op::Send`), since a bare `Send` would shadow the marker trait.
 //!
-//! | operation | short method | ends with | native on io_uring as |
-//! |---|---|---|---|
-//! | [`Accept`] | [`accept`](crate::EventLoop::accept) | `Result<Accepted, Error>` | `ACCEPT` |
-//! | [`Connect`] | [`connect`](crate::EventLoop::connect) | `Result<TcpStream, Error>` | `CONNECT` |
-//! | [`Recv`] | [`recv`](crate::EventLoop::recv), [`recv_exact`](crate::EventLoop::recv_exact) | [`Done<B>`](Done) | `RECV` |
-//! | [`RecvVectored`] | [`recv_vectored`](crate::EventLoop::recv_vectored) | [`Done<V>`](Done) | `RECVMSG` |
-//! | [`Send`] | [`send`](crate::EventLoop::send), [`send_all`](crate::EventLoop::send_all) | [`Done<B>`](Done) | `SEND` |
-//! | [`SendVectored`] | [`send_vectored`](crate::EventLoop::send_vectored) | [`Done<V>`](Done) | `SENDMSG` |
-//! | [`RecvFrom`] | [`recv_from`](crate::EventLoop::recv_from) | [`Datagram<B>`](Datagram) | `RECVMSG` |
-//! | [`RecvMsg`] | | [`Datagram<V>`](Datagram) | `RECVMSG` |
-//! | [`SendTo`] | [`send_to`](crate::EventLoop::send_to) | [`Done<B>`](Done) | `SENDMSG` |
-//! | [`SendDatagram`] | [`send_datagram`](crate::EventLoop::send_datagram) | [`Done<B>`](Done) | `SENDMSG` |
-//! | [`SendMsg`] | | [`Done<V>`](Done) | `SENDMSG` |
-//! | [`Shutdown`] | [`shutdown`](crate::EventLoop::shutdown) | `Result<(), Error>` | shutdown(2), which never waits |
-//! | [`Splice`] | [`splice`](crate::EventLoop::splice) | [`Spliced`] | `RECV` and `SEND` |
-//! | [`Close`] | [`close_then`](crate::EventLoop::close_then) | `Result<(), Error>` | `CLOSE` |
-//! | [`Open`] | [`open`](crate::EventLoop::open) | `Result<File, Error>` | `OPENAT` |
-//! | [`ReadAt`] | [`read_at`](crate::EventLoop::read_at), [`read_exact_at`](crate::EventLoop::read_exact_at) | [`Done<B>`](Done) | `READ` |
-//! | [`ReadAtVectored`] | | [`Done<V>`](Done) | `READV` |
-//! | [`WriteAt`] | [`write_at`](crate::EventLoop::write_at), [`write_all_at`](crate::EventLoop::write_all_at) | [`Done<B>`](Done) | `WRITE` |
-//! | [`WriteAtVectored`] | | [`Done<V>`](Done) | `WRITEV` |
-//! | [`Fsync`], [`Fdatasync`] | [`fsync`](crate::EventLoop::fsync) | `Result<(), Error>` | `FSYNC` |
-//! | [`Stat`] | [`stat`](crate::EventLoop::stat) | `Result<Metadata, Error>` | `STATX` |
-//! | [`Truncate`] | [`truncate`](crate::EventLoop::truncate) | `Result<(), Error>` | `FTRUNCATE` (6.9), else the thread pool |
-//! | [`Allocate`] | | `Result<(), Error>` | `FALLOCATE` |
-//! | [`Poll`] | [`poll`](crate::EventLoop::poll) | `Result<Readiness, Error>` | `POLL_ADD` |
-//! | [`PollMany`] | [`poll_many`](crate::EventLoop::poll_many) | [`Event<Readiness>`](Event) | `POLL_ADD`, multishot |
-//! | [`Timer`] | [`timer`](crate::EventLoop::timer) | `Result<(), Error>` | the engine's timer queue |
-//! | [`Interval`] | [`interval`](crate::EventLoop::interval) | [`Event<u64>`](Event) | the engine's timer queue |
-//! | [`Blocking`] | [`run_blocking`](crate::EventLoop::run_blocking) | `Result<T, Error>` | the thread pool |
-//! | [`NextTick`] | [`next_tick`](crate::EventLoop::next_tick) | `Result<(), Error>` | the engine |
+//! How each backend does them: natively, by a system call that never waits, on the thread pool, by the engine itself, or by
+//! other operations. [`report`](crate::EventLoop::report) tells it of the loop at hand; a test holds this table to that.
+//!
+//! | operation | short method | ends with | io_uring | simulation |
+//! |---|---|---|---|---|
+//! | [`Accept`] | [`accept`](crate::EventLoop::accept) | `Result<Accepted, Error>` | native: `ACCEPT` | the simulation |
+//! | [`Connect`] | [`connect`](crate::EventLoop::connect) | `Result<TcpStream, Error>` | native: `CONNECT` | the simulation |
+//! | [`Recv`] | [`recv`](crate::EventLoop::recv), [`recv_exact`](crate::EventLoop::recv_exact) | [`Done<B>`](Done) | native: `RECV` | the simulation |
+//! | [`RecvVectored`] | [`recv_vectored`](crate::EventLoop::recv_vectored) | [`Done<V>`](Done) | native: `RECVMSG` | the simulation |
+//! | [`Send`] | [`send`](crate::EventLoop::send), [`send_all`](crate::EventLoop::send_all) | [`Done<B>`](Done) | native: `SEND` | the simulation |
+//! | [`SendVectored`] | [`send_vectored`](crate::EventLoop::send_vectored) | [`Done<V>`](Done) | native: `SENDMSG` | the simulation |
+//! | [`RecvFrom`] | [`recv_from`](crate::EventLoop::recv_from) | [`Datagram<B>`](Datagram) | native: `RECVMSG` | not supported |
+//! | [`RecvMsg`] |  | [`Datagram<V>`](Datagram) | native: `RECVMSG` | not supported |
+//! | [`SendTo`] | [`send_to`](crate::EventLoop::send_to) | [`Done<B>`](Done) | native: `SENDMSG` | not supported |
+//! | [`SendDatagram`] | [`send_datagram`](crate::EventLoop::send_datagram) | [`Done<B>`](Done) | native: `SENDMSG` | not supported |
+//! | [`SendMsg`] |  | [`Done<V>`](Done) | native: `SENDMSG` | not supported |
+//! | [`Shutdown`] | [`shutdown`](crate::EventLoop::shutdown) | `Result<(), Error>` | a system call that never waits: shutdown(2) | the simulation |
+//! | [`Splice`] | [`splice`](crate::EventLoop::splice) | [`Spliced`] | other operations: `RECV` and `SEND` | other operations |
+//! | [`Close`] | [`close_then`](crate::EventLoop::close_then) | `Result<(), Error>` | native: `CLOSE` | the simulation |
+//! | [`Open`] | [`open`](crate::EventLoop::open) | `Result<File, Error>` | native: `OPENAT` | not supported |
+//! | [`ReadAt`] | [`read_at`](crate::EventLoop::read_at), [`read_exact_at`](crate::EventLoop::read_exact_at) | [`Done<B>`](Done) | native: `READ` | not supported |
+//! | [`ReadAtVectored`] |  | [`Done<V>`](Done) | native: `READV` | not supported |
+//! | [`WriteAt`] | [`write_at`](crate::EventLoop::write_at), [`write_all_at`](crate::EventLoop::write_all_at) | [`Done<B>`](Done) | native: `WRITE` | not supported |
+//! | [`WriteAtVectored`] |  | [`Done<V>`](Done) | native: `WRITEV` | not supported |
+//! | [`Fsync`] | [`fsync`](crate::EventLoop::fsync) | `Result<(), Error>` | native: `FSYNC` | not supported |
+//! | [`Fdatasync`] | [`fsync`](crate::EventLoop::fsync) | `Result<(), Error>` | native: `FSYNC` | not supported |
+//! | [`Stat`] | [`stat`](crate::EventLoop::stat) | `Result<Metadata, Error>` | native: `STATX` | not supported |
+//! | [`Truncate`] | [`truncate`](crate::EventLoop::truncate) | `Result<(), Error>` | native: `FTRUNCATE` (6.9), else the thread pool | not supported |
+//! | [`Allocate`] |  | `Result<(), Error>` | native: `FALLOCATE` | not supported |
+//! | [`Poll`] | [`poll`](crate::EventLoop::poll) | `Result<Readiness, Error>` | native: `POLL_ADD` | not supported |
+//! | [`PollMany`] | [`poll_many`](crate::EventLoop::poll_many) | [`Event<Readiness>`](Event) | native: `POLL_ADD`, multishot | not supported |
+//! | [`Timer`] | [`timer`](crate::EventLoop::timer) | `Result<(), Error>` | the engine | the engine |
+//! | [`Interval`] | [`interval`](crate::EventLoop::interval) | [`Event<u64>`](Event) | the engine | the engine |
+//! | [`Blocking`] | [`run_blocking`](crate::EventLoop::run_blocking) | `Result<T, Error>` | the thread pool | the simulation |
+//! | [`NextTick`] | [`next_tick`](crate::EventLoop::next_tick) | `Result<(), Error>` | the engine | the engine |
 
 mod blocking;
 mod close;

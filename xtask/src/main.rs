@@ -1,10 +1,11 @@
-//! Development tasks: `cargo xtask mutate`, `cargo xtask fuzz`, `cargo xtask lint-tree`.
+//! Development tasks: `cargo xtask mutate`, `cargo xtask fuzz`, `cargo xtask trace`, `cargo xtask lint-tree`.
 
 mod fuzz;
 mod lint_tree;
 mod mutate;
 mod scratch;
 mod tests;
+mod trace;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,6 +15,7 @@ use lexopt::prelude::*;
 const USAGE: &str = "\
 usage: cargo xtask mutate [--list] [NAME…]   break a copy of the crate on purpose; the tests must notice
        cargo xtask fuzz --seeds N [--from S] run random programs in simulations; new ones, unless told from which seed
+       cargo xtask trace                     what is native makes no system calls of its own (needs strace)
        cargo xtask lint-tree                 check what rustc and clippy don't";
 
 /// Why a task failed, for people.
@@ -53,6 +55,8 @@ fn run() -> Result<bool, Failure> {
         ["mutate"] if list => mutate::list(&root()?),
         ["mutate", names @ ..] => mutate::run(&root()?, names),
         ["fuzz"] => fuzz::run(&root()?, seeds.ok_or(USAGE)?, from),
+        ["trace"] => trace::run(),
+        ["trace-one", operation] => trace::perform(operation),
         ["lint-tree"] => lint_tree::run(&root()?),
         _ => Err(USAGE.into()),
     }

@@ -124,20 +124,6 @@ impl Wake for Bell {
     }
 }
 
-/// There are no files.
-const FILES: &[Kind] = &[
-    Kind::Open,
-    Kind::ReadAt,
-    Kind::ReadAtVectored,
-    Kind::WriteAt,
-    Kind::WriteAtVectored,
-    Kind::Fsync,
-    Kind::Fdatasync,
-    Kind::Stat,
-    Kind::Truncate,
-    Kind::Allocate,
-];
-
 fn unsupported<T>(kind: Kind) -> Result<T, Error> {
     Err(Error::new(ErrorKind::Unsupported, kind))
 }
@@ -328,9 +314,12 @@ impl Backend for Sim {
     fn support(&self, kind: Kind) -> Support {
         match kind {
             Kind::Timer | Kind::Interval | Kind::NextTick => Support::Engine,
-            kind if FILES.contains(&kind) => Support::Unsupported,
-            Kind::Poll | Kind::PollMany => Support::Unsupported,
-            _ => Support::Simulated,
+            Kind::Splice => Support::Composed,
+            Kind::Accept | Kind::Connect | Kind::Close | Kind::Shutdown | Kind::Blocking => {
+                Support::Simulated
+            }
+            Kind::Recv | Kind::RecvVectored | Kind::Send | Kind::SendVectored => Support::Simulated,
+            _ => Support::Unsupported,
         }
     }
 }
