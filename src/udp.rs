@@ -308,7 +308,7 @@ pub struct SendControl {
     pub ecn: Option<Ecn>,
     /// The address to send from, one of this machine's: as a receive's [`PacketInfo::destination`] told it, to answer
     /// from there. [`InvalidInput`](crate::ErrorKind::InvalidInput) if it is of another version of IP than the
-    /// destination, or not of this machine.
+    /// destination; that or [`NetworkUnreachable`](crate::ErrorKind::NetworkUnreachable) if it is none of this machine's.
     pub source: Option<IpAddr>,
     /// The interface to send by: its index, 1 to `2_147_483_647`.
     pub interface: Option<u32>,

@@ -241,7 +241,12 @@ impl Route {
     /// Gives a send its memory.
     fn give(&self, pieces: Pieces, request: &mut Request, core: &Core) {
         let Op::SendMessage { envelope } = &mut request.op else { unreachable!("described so") };
-        *envelope = core.seal(pieces, Head::to(self.to, &self.control));
+        let mut towards = self.to;
+        // An interface alone doesn't tell the version of IP, and the system wants it under the right name.
+        if let (None, Some(_), Target::Handle(socket)) = (self.to, self.control.interface, &request.target) {
+            towards = core.peer_address(*socket).ok();
+        }
+        *envelope = core.seal(pieces, Head::to(self.to, towards.map(|to| to.ip()), &self.control));
     }
 
     /// As `give`, the memory of one buffer.

@@ -53,7 +53,9 @@ mod timers;
 mod transfer;
 mod turns;
 mod udp;
+mod udp_control;
 mod udp_ends;
+mod udp_groups;
 mod udp_handles;
 mod wire;
 mod work;
@@ -102,7 +104,9 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("transfer", transfer::CASES),
     ("turns", turns::CASES),
     ("udp", udp::CASES),
+    ("udp_control", udp_control::CASES),
     ("udp_ends", udp_ends::CASES),
+    ("udp_groups", udp_groups::CASES),
     ("udp_handles", udp_handles::CASES),
 ];
 

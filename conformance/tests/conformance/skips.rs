@@ -82,7 +82,9 @@ pub const SKIPS: &[(&str, &str, &str)] = &[
         "a thread wakes it, and there is no real time to spin in",
     ),
     ("udp::*", "sim", "it has no datagrams"),
+    ("udp_control::*", "sim", "it has no datagrams"),
     ("udp_ends::*", "sim", "it has no datagrams"),
+    ("udp_groups::*", "sim", "it has no datagrams"),
     ("udp_handles::*", "sim", "it has no datagrams"),
     (
         "transfer::send_all_of_more_than_one_shot_takes",

@@ -39,12 +39,13 @@ impl Head {
         Head { address: Address::empty(), control: Control { bytes: [0; ROOM], length: ROOM } }
     }
 
-    /// For a send; without an address to the connected one. The control data is within its ranges.
-    pub(crate) fn to(address: Option<SocketAddr>, control: &SendControl) -> Head {
+    /// For a send; without an address to the connected one. `towards` is the destination as far as it is known. The
+    /// control data is within its ranges, and doesn't name an interface towards nowhere.
+    pub(crate) fn to(address: Option<SocketAddr>, towards: Option<IpAddr>, control: &SendControl) -> Head {
         let mut head = Head::room();
         head.address = address.map_or(Address { length: 0, ..Address::empty() }, Address::of);
         head.control.length = 0;
-        head.control.fill(address.map(|address| address.ip()), control);
+        head.control.fill(towards, control);
         head
     }
 
