@@ -15,6 +15,7 @@ mod ring;
 mod servers;
 mod sim;
 mod timers;
+mod udp;
 
 use clap::{Parser, Subcommand};
 
@@ -41,6 +42,10 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         repeats: usize,
     },
+    /// Compare ways of sending and receiving datagrams
+    Udp(udp::Args),
+    /// Run one side of `udp` (what it starts for every measurement)
+    UdpSide(udp::SideArgs),
     /// Run one echo server (what `echo` and `counts` start for every measurement)
     Serve(servers::Args),
     /// Run the load generator (what `echo` and `counts` start for every measurement)
@@ -58,6 +63,8 @@ fn main() -> anyhow::Result<()> {
             timers::run(repeats);
             Ok(())
         }
+        Command::Udp(args) => udp::run(&args),
+        Command::UdpSide(args) => udp::side(&args),
         Command::Serve(args) => servers::serve(&args),
         Command::Load(args) => load::run(&args),
     }

@@ -1,0 +1,304 @@
+//! `bench udp`: datagrams of 1,200 bytes from one process to another, each on its own core, as fast as a window of
+//! unanswered batches allows; each way of doing it sends and receives both.
+//!
+//! A batch is 54 datagrams, what one system call with segmentation takes. The receiver answers every batch with the
+//! number of datagrams it has got. Every datagram carries its number, which the receiver checks: none may be lost, and
+//! the loopback interface keeps their order.
+
+mod nbio;
+mod raw;
+
+use std::net::UdpSocket;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use clap::ValueEnum;
+use nix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+use socket2::SockRef;
+
+use crate::measure::{self, Summary};
+use crate::process::{Place, Process};
+use crate::report;
+
+/// Bytes of a datagram, and datagrams of a batch.
+const SIZE: usize = 1200;
+const BATCH: usize = 54;
+
+/// The system's buffers. A datagram alone takes about twice its size there.
+const BUFFER: usize = 4 << 20;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize)]
+pub enum Way {
+    /// sendmsg and recvmsg with segmentation (GSO, GRO)
+    Raw,
+    /// nbio with segmentation
+    Nbio,
+    /// sendmmsg and recvmmsg
+    Mmsg,
+    /// nbio, a datagram an operation
+    NbioSingle,
+}
+
+const WAYS: [(Way, &str); 4] = [
+    (Way::Raw, "raw GSO/GRO"),
+    (Way::Nbio, "nbio GSO/GRO"),
+    (Way::Mmsg, "sendmmsg/recvmmsg"),
+    (Way::NbioSingle, "nbio, one by one"),
+];
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Batches per measurement
+    #[arg(long, default_value_t = 20_000)]
+    batches: usize,
+    /// Batches that may be unanswered, each a number to measure with
+    #[arg(long, value_delimiter = ',', default_values_t = [2, 8])]
+    window: Vec<usize>,
+    /// Times to measure every way
+    #[arg(long, default_value_t = 5)]
+    repeats: usize,
+    /// The core the receiver runs on
+    #[arg(long, default_value_t = 0)]
+    receiver_core: usize,
+    /// The core the sender runs on
+    #[arg(long, default_value_t = 1)]
+    sender_core: usize,
+    /// Write all raw figures to this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+/// What each of the two processes is told.
+#[derive(clap::Args)]
+pub struct SideArgs {
+    #[arg(long, value_enum)]
+    way: Way,
+    #[arg(long)]
+    batches: usize,
+    #[arg(long)]
+    window: usize,
+    /// The receiver's port: this side sends
+    #[arg(long)]
+    to: Option<u16>,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// What a side says at its end.
+#[derive(Serialize, Deserialize)]
+struct Outcome {
+    seconds: f64,
+    cpu_seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Sample {
+    window: usize,
+    way: &'static str,
+    repeat: usize,
+    datagrams_per_s: f64,
+    /// CPU time of each process per datagram, in nanoseconds.
+    sender_ns: f64,
+    receiver_ns: f64,
+}
+
+#[derive(Serialize)]
+struct Report {
+    machine: String,
+    samples: Vec<Sample>,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    ensure!(args.repeats > 0 && args.batches > 0, "--repeats and --batches must be at least 1");
+    let mut report = Report { machine: measure::machine()?, samples: Vec::new() };
+    println!("{}", report.machine);
+    println!(
+        "{SIZE} B datagrams by {BATCH}; receiver on core {}, sender on core {}, {} repeats",
+        args.receiver_core, args.sender_core, args.repeats
+    );
+    for &window in &args.window {
+        ensure!((1..=16).contains(&window), "a window is 1 to 16 batches, not {window}");
+        for repeat in 0..args.repeats {
+            for turn in 0..WAYS.len() {
+                let (way, name) = WAYS[(turn + repeat) % WAYS.len()];
+                let sample = measure_once(args, window, way, repeat).context(name)?;
+                report.samples.push(sample);
+            }
+        }
+        println!("\nwindow of {window} batches, {} batches\n{}", args.batches, report.table(window));
+    }
+    report::write_json(args.json.as_deref(), &report)
+}
+
+fn measure_once(args: &Args, window: usize, way: Way, repeat: usize) -> anyhow::Result<Sample> {
+    let value = way.to_possible_value().context("every way has a name")?;
+    let given = |more: &[String]| {
+        let mut arguments = vec!["udp-side".to_owned(), "--way".into(), value.get_name().to_owned()];
+        arguments.extend(["--batches".into(), args.batches.to_string()]);
+        arguments.extend(["--window".into(), window.to_string()]);
+        arguments.extend_from_slice(more);
+        arguments
+    };
+    let mut receiver = Process::start(args.receiver_core, &given(&[]))?;
+    let port = receiver.line().context("receiver")?;
+    let mut sender = Process::start(args.sender_core, &given(&["--to".into(), port]))?;
+    let sent: Outcome = serde_json::from_str(&sender.line().context("sender")?)?;
+    let received: Outcome = serde_json::from_str(&receiver.line().context("receiver")?)?;
+    sender.finish().context("sender")?;
+    receiver.finish().context("receiver")?;
+    let datagrams = (args.batches * BATCH) as f64;
+    let name = WAYS.iter().find(|known| known.0 == way).map_or("", |known| known.1);
+    Ok(Sample {
+        window,
+        way: name,
+        repeat,
+        datagrams_per_s: datagrams / sent.seconds,
+        sender_ns: sent.cpu_seconds * 1e9 / datagrams,
+        receiver_ns: received.cpu_seconds * 1e9 / datagrams,
+    })
+}
+
+/// One of the two processes.
+pub fn side(args: &SideArgs) -> anyhow::Result<()> {
+    args.place.take()?;
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    SockRef::from(&socket).set_recv_buffer_size(BUFFER)?;
+    SockRef::from(&socket).set_send_buffer_size(BUFFER)?;
+    let total = args.batches * BATCH;
+    if let Some(port) = args.to {
+        socket.connect(("127.0.0.1", port))?;
+        let limits = Limits { total, window: args.window * BATCH };
+        let begin = Begin::now()?;
+        match args.way {
+            Way::Raw => raw::send(&socket, limits, true)?,
+            Way::Mmsg => raw::send(&socket, limits, false)?,
+            Way::Nbio => nbio::send(socket, limits, true)?,
+            Way::NbioSingle => nbio::send(socket, limits, false)?,
+        }
+        return begin.end();
+    }
+    let room = SockRef::from(&socket).recv_buffer_size()?;
+    ensure!(
+        room > args.window * BATCH * 2400,
+        "the receive buffer has {room} bytes only: raise net.core.rmem_max, or take a smaller --window"
+    );
+    println!("{}", socket.local_addr()?.port());
+    // The sender begins when it has read the port, a moment before this.
+    let begin = Begin::now()?;
+    match args.way {
+        Way::Raw => raw::receive(&socket, total, true)?,
+        Way::Mmsg => raw::receive(&socket, total, false)?,
+        Way::Nbio => nbio::receive(socket, total, true)?,
+        Way::NbioSingle => nbio::receive(socket, total, false)?,
+    }
+    begin.end()
+}
+
+/// How many datagrams in all, and how many unanswered at most.
+#[derive(Clone, Copy)]
+struct Limits {
+    total: usize,
+    window: usize,
+}
+
+struct Begin {
+    at: Instant,
+    cpu: Duration,
+}
+
+impl Begin {
+    fn now() -> anyhow::Result<Begin> {
+        Ok(Begin { at: Instant::now(), cpu: cpu_time()? })
+    }
+
+    fn end(self) -> anyhow::Result<()> {
+        let outcome = Outcome {
+            seconds: self.at.elapsed().as_secs_f64(),
+            cpu_seconds: (cpu_time()? - self.cpu).as_secs_f64(),
+        };
+        println!("{}", serde_json::to_string(&outcome)?);
+        Ok(())
+    }
+}
+
+/// That of this process, all threads together.
+fn cpu_time() -> anyhow::Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?.into())
+}
+
+/// Numbers the datagrams in a batch's memory.
+fn stamp(batch: &mut [u8], first: usize) {
+    for (offset, datagram) in batch.chunks_mut(SIZE).enumerate() {
+        datagram[..8].copy_from_slice(&(first + offset).to_le_bytes());
+    }
+}
+
+/// What a receiver knows.
+struct Count {
+    received: usize,
+    answered: usize,
+    total: usize,
+}
+
+impl Count {
+    fn new(total: usize) -> Count {
+        Count { received: 0, answered: 0, total }
+    }
+
+    /// One more has come.
+    fn take(&mut self, datagram: &[u8]) -> anyhow::Result<()> {
+        ensure!(datagram.len() == SIZE, "a datagram of {} bytes", datagram.len());
+        let number = usize::from_le_bytes(datagram[..8].try_into()?);
+        ensure!(number == self.received, "datagram {number} came where {} should", self.received);
+        self.received += 1;
+        Ok(())
+    }
+
+    /// The answer, if one is due.
+    fn answer(&mut self) -> Option<[u8; 8]> {
+        let due = self.received >= self.answered + BATCH || self.over();
+        due.then(|| {
+            self.answered = self.received;
+            self.received.to_le_bytes()
+        })
+    }
+
+    fn over(&self) -> bool {
+        self.received == self.total
+    }
+}
+
+impl Report {
+    /// Medians over the repeats with their spread, a line per way; ratios within a repeat.
+    fn table(&self, window: usize) -> String {
+        let mut table = format!(
+            "{:<20}{:>12}  {:<17}{:>8}  {:<14}{:>11}{:>13}\n",
+            "way", "datagrams/s", "(min..max)", "x raw", "(min..max)", "sender ns", "receiver ns"
+        );
+        for (_, way) in WAYS {
+            let own = || self.samples.iter().filter(|sample| sample.window == window && sample.way == way);
+            let raw = |repeat| {
+                let same = |s: &&Sample| s.window == window && s.repeat == repeat && s.way == WAYS[0].1;
+                self.samples.iter().find(same).map_or(f64::NAN, |sample| sample.datagrams_per_s)
+            };
+            let over = |value: fn(&Sample) -> f64| Summary::of(own().map(value));
+            let ratio = Summary::of(own().map(|sample| sample.datagrams_per_s / raw(sample.repeat)));
+            let (Some(rate), Some(ratio)) = (over(|s| s.datagrams_per_s), ratio) else { continue };
+            let (Some(sender), Some(receiver)) = (over(|s| s.sender_ns), over(|s| s.receiver_ns)) else {
+                continue;
+            };
+            table += &format!(
+                "{way:<20}{:>12.0}  {:<17}{:>8.3}  {:<14}{:>11.0}{:>13.0}\n",
+                rate.median,
+                format!("({:.0}..{:.0})", rate.min, rate.max),
+                ratio.median,
+                format!("({:.2}..{:.2})", ratio.min, ratio.max),
+                sender.median,
+                receiver.median,
+            );
+        }
+        table
+    }
+}
