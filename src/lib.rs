@@ -93,7 +93,9 @@ pub use error::{Error, ErrorKind};
 pub use event_loop::EventLoop;
 pub use handle::{File, Handle, OpId, Stream, TcpListener, TcpStream, UdpSocket};
 pub use moving::{Detached, Rejected};
-pub use op::{Accepted, Datagram, Done, Event, FileType, Half, ManyOperation, Metadata, Operation, Spliced};
+pub use op::{
+    Accepted, Datagram, Done, Event, FileType, Half, ManyOperation, Metadata, Operation, SentFile, Spliced,
+};
 pub use options::{Keepalive, Linger, ListenOptions, TcpOptions};
 pub use remote::{KeepAlive, Refused, Remote, WhenFull};
 pub use report::{Report, Support};

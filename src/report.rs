@@ -58,6 +58,7 @@ const OPERATIONS: &[Kind] = &[
     Kind::SendDatagram,
     Kind::SendMsg,
     Kind::Shutdown,
+    Kind::SendFile,
     Kind::Splice,
     Kind::Close,
     Kind::Open,

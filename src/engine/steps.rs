@@ -124,7 +124,7 @@ impl<T: 'static> Course<T> {
         let live = matches!(header.state, State::InFlight | State::Cancelling);
         if let Op::Steps(steps) = &mut header.op {
             steps.partial = header.moved > 0 && !whole;
-            if steps.items && live && !std::mem::replace(&mut steps.told, true) {
+            if bytes > 0 && steps.items && live && !std::mem::replace(&mut steps.told, true) {
                 engine.completions.push_back(Completion { token, outcome: Outcome::Item });
             }
         }

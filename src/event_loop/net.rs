@@ -7,8 +7,8 @@ use super::EventLoop;
 use crate::buf::Buffers;
 use crate::handle::Handle;
 use crate::handle::sealed::Handle as _;
-use crate::op::{self, Accepted, Done, Half, Spliced};
-use crate::{Error, IoBuf, IoBufMut, ListenOptions, OpId, Stream, TcpListener, TcpOptions, TcpStream};
+use crate::op::{self, Accepted, Done, Half, SentFile, Spliced};
+use crate::{Error, File, IoBuf, IoBufMut, ListenOptions, OpId, Stream, TcpListener, TcpOptions, TcpStream};
 
 /// Connections.
 impl<S> EventLoop<S> {
@@ -113,6 +113,16 @@ impl<S> EventLoop<S> {
         callback: impl FnOnce(&mut S, &EventLoop<S>, Done<V>) + 'static,
     ) -> OpId {
         self.submit(op::SendVectored::new(stream, bufs).all(), callback)
+    }
+
+    /// Sends a file on a stream: [`op::SendFile`].
+    pub fn send_file(
+        &self,
+        file: File,
+        stream: impl Stream,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, SentFile) + 'static,
+    ) -> OpId {
+        self.submit(op::SendFile::new(file, stream), callback)
     }
 
     /// Sends on what comes from one stream to another: [`op::Splice`].

@@ -22,6 +22,7 @@
 //! | [`SendDatagram`] | [`send_datagram`](crate::EventLoop::send_datagram) | [`Done<B>`](Done) | native: `SENDMSG` | not supported |
 //! | [`SendMsg`] |  | [`Done<V>`](Done) | native: `SENDMSG` | not supported |
 //! | [`Shutdown`] | [`shutdown`](crate::EventLoop::shutdown) | `Result<(), Error>` | a system call that never waits: shutdown(2) | the simulation |
+//! | [`SendFile`] | [`send_file`](crate::EventLoop::send_file) | [`SentFile`] | other operations: `READ` and `SEND` | not supported |
 //! | [`Splice`] | [`splice`](crate::EventLoop::splice) | [`Spliced`] | other operations: `RECV` and `SEND` | other operations |
 //! | [`Close`] | [`close_then`](crate::EventLoop::close_then) | `Result<(), Error>` | native: `CLOSE` | the simulation |
 //! | [`Open`] | [`open`](crate::EventLoop::open) | `Result<File, Error>` | native: `OPENAT` | not supported |
@@ -46,6 +47,7 @@ mod close;
 mod files;
 mod net;
 mod poll;
+mod send_file;
 mod splice;
 mod time;
 mod udp;
@@ -66,6 +68,7 @@ pub use files::{
 };
 pub use net::{Accept, Accepted, Connect, Half, Recv, RecvVectored, Send, SendVectored, Shutdown};
 pub use poll::{Interest, Poll, PollMany, Readiness};
+pub use send_file::{Progress, SendFile, SentFile};
 pub use splice::{Splice, Spliced};
 pub use time::{Interval, NextTick, Timer};
 pub use udp::{Datagram, RecvFrom, RecvMsg, SendDatagram, SendMsg, SendTo};
@@ -261,6 +264,8 @@ pub enum Kind {
     SendMsg,
     /// [`Shutdown`].
     Shutdown,
+    /// [`SendFile`].
+    SendFile,
     /// [`Splice`].
     Splice,
     /// [`Close`].
@@ -357,6 +362,7 @@ impl fmt::Display for Kind {
             Kind::SendDatagram => "send_datagram",
             Kind::SendMsg => "send_msg",
             Kind::Shutdown => "shutdown",
+            Kind::SendFile => "send_file",
             Kind::Splice => "splice",
             Kind::Close => "close",
             Kind::CloseGracefully => "close_gracefully",

@@ -32,6 +32,7 @@ mod random;
 mod remote;
 mod remote_ends;
 mod remote_many;
+mod send_file;
 mod skips;
 mod smoke;
 mod sockets_accept;
@@ -85,6 +86,7 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("remote", remote::CASES),
     ("remote_ends", remote_ends::CASES),
     ("remote_many", remote_many::CASES),
+    ("send_file", send_file::CASES),
     ("smoke", smoke::CASES),
     ("splice", splice::CASES),
     ("sockets_accept", sockets_accept::CASES),
