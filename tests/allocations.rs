@@ -6,11 +6,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use nbio::{
-    Backend, Builder, Done, ErrorKind, Event, EventLoop, File, ManyOperation, OpId, Operation, Remote,
-    TcpListener, TcpStream, WhenFull, op,
+    Backend, Builder, Done, Ecn, ErrorKind, Event, EventLoop, File, ManyOperation, OpId, Operation, Remote,
+    SendControl, TcpListener, TcpStream, UdpOptions, UdpSocket, WhenFull, op,
 };
 
 thread_local!(static ALLOCATIONS: Cell<u64> = const { Cell::new(0) });
@@ -193,6 +194,38 @@ fn echo_of_several_buffers() {
         let (client, server) = connected(io);
         serve(io, server, empty());
         ask(io, client, [1, 2, 3].map(|byte| vec![byte; 20]), empty());
+    });
+}
+
+#[test]
+fn datagrams_with_all_that_goes_beside_them() {
+    type Parts = [Vec<u8>; 2];
+    fn serve(io: &EventLoop<Rounds>, socket: UdpSocket, bufs: Parts) {
+        io.submit(op::RecvMsg::new(socket, bufs), move |_, io, datagram| {
+            let info = datagram.control.packet_info.unwrap();
+            let control = SendControl::default().source(info.destination).ecn(datagram.control.ecn.unwrap());
+            let answer = op::SendMsg::new(socket, datagram.buf).to(datagram.from.unwrap()).control(control);
+            io.submit(answer, move |_, io, sent: Done<Parts>| serve(io, socket, sent.buf));
+        });
+    }
+    fn ask(io: &EventLoop<Rounds>, socket: UdpSocket, to: SocketAddr, buf: Vec<u8>) {
+        io.submit(
+            op::SendTo::new(socket, buf, to).ecn(Ecn::Capable0).segment_size(30),
+            move |_, io, sent| {
+                io.recv_from(socket, sent.buf, move |rounds: &mut Rounds, io, datagram| {
+                    assert_eq!((datagram.data(), datagram.from), (&[5; 30][..], Some(to)));
+                    if rounds.again(io) {
+                        ask(io, socket, to, datagram.buf);
+                    }
+                });
+            },
+        );
+    }
+    measure(|io| {
+        let all = UdpOptions::default().recv_packet_info(true).recv_ecn(true).recv_ttl(true).gro(true);
+        let [client, server] = [(); 2].map(|()| io.bind_udp_with(([127, 0, 0, 1], 0), all).unwrap());
+        serve(io, server, [0; 2].map(|_| Vec::with_capacity(20)));
+        ask(io, client, io.local_address(server).unwrap(), vec![5; 30]);
     });
 }
 

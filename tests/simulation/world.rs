@@ -414,6 +414,22 @@ fn connected(io: &EventLoop, listener: TcpListener) -> [TcpStream; 2] {
     [ends[0], ends[1]]
 }
 
+/// Documented: no UDP here, nor does a socket of the system come in.
+#[test]
+fn datagrams_are_unsupported() {
+    let io: EventLoop = io(&Simulation::new(1));
+    let error = io.bind_udp(([127, 0, 0, 1], 0)).unwrap_err();
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::Unsupported, op::Kind::BindUdp));
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    assert_eq!(io.adopt::<nbio::UdpSocket>(socket).unwrap_err().error.kind(), ErrorKind::Unsupported);
+    let system: EventLoop = EventLoop::new().unwrap();
+    let socket = system.bind_udp(([127, 0, 0, 1], 0)).unwrap();
+    let refused = io.attach(system.detach(socket).unwrap()).unwrap_err();
+    assert_eq!(refused.error.kind(), ErrorKind::Unsupported);
+    let there = refused.value;
+    assert!(system.attach(there).is_ok());
+}
+
 /// There are no files: each operation ends with an error that names it, and no handle is ever made.
 #[test]
 fn files_are_unsupported() {

@@ -281,6 +281,10 @@ fn connected(subject: &Subject) {
     assert_eq!(peer.recv_from(&mut got).unwrap(), (11, here));
     assert_eq!(peer.recv_from(&mut got).unwrap(), (5, here));
     assert_eq!(&got[..5], b"to it");
+    // Documented for Linux: an address is an address, connected or not.
+    let (other, elsewhere) = self::peer(own_address());
+    assert_eq!(finish(&io, op::SendTo::new(socket, "elsewhere", elsewhere)).result, Ok(()));
+    assert_eq!(other.recv_from(&mut got).unwrap(), (9, here));
 }
 
 /// Documented: connected anew; disconnected, it receives from everybody again and keeps its address and port.
