@@ -8,6 +8,7 @@
 mod nbio;
 mod raw;
 
+use std::fmt::Write;
 use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -56,6 +57,9 @@ pub struct Args {
     /// Batches that may be unanswered, each a number to measure with
     #[arg(long, value_delimiter = ',', default_values_t = [2, 8])]
     window: Vec<usize>,
+    /// The ways to compare, besides raw [default: all]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    ways: Vec<Way>,
     /// Times to measure every way
     #[arg(long, default_value_t = 5)]
     repeats: usize,
@@ -118,11 +122,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         "{SIZE} B datagrams by {BATCH}; receiver on core {}, sender on core {}, {} repeats",
         args.receiver_core, args.sender_core, args.repeats
     );
+    let wanted = |way: Way| way == Way::Raw || args.ways.is_empty() || args.ways.contains(&way);
+    let ways: Vec<_> = WAYS.into_iter().filter(|&(way, _)| wanted(way)).collect();
     for &window in &args.window {
         ensure!((1..=16).contains(&window), "a window is 1 to 16 batches, not {window}");
         for repeat in 0..args.repeats {
-            for turn in 0..WAYS.len() {
-                let (way, name) = WAYS[(turn + repeat) % WAYS.len()];
+            for turn in 0..ways.len() {
+                let (way, name) = ways[(turn + repeat) % ways.len()];
                 let sample = measure_once(args, window, way, repeat).context(name)?;
                 report.samples.push(sample);
             }
@@ -274,29 +280,34 @@ impl Report {
     /// Medians over the repeats with their spread, a line per way; ratios within a repeat.
     fn table(&self, window: usize) -> String {
         let mut table = format!(
-            "{:<20}{:>12}  {:<17}{:>8}  {:<14}{:>11}{:>13}\n",
-            "way", "datagrams/s", "(min..max)", "x raw", "(min..max)", "sender ns", "receiver ns"
+            "{:<20}{:>12}  {:<17}{:>8}  {:<14}{:>11}{:>13}{:>8}  (min..max)\n",
+            "way", "datagrams/s", "(min..max)", "x raw", "(min..max)", "sender ns", "receiver ns", "x raw"
         );
         for (_, way) in WAYS {
             let own = || self.samples.iter().filter(|sample| sample.window == window && sample.way == way);
-            let raw = |repeat| {
-                let same = |s: &&Sample| s.window == window && s.repeat == repeat && s.way == WAYS[0].1;
-                self.samples.iter().find(same).map_or(f64::NAN, |sample| sample.datagrams_per_s)
+            let to_raw = |sample: &Sample, value: fn(&Sample) -> f64| {
+                let same =
+                    |s: &&Sample| s.window == window && s.repeat == sample.repeat && s.way == WAYS[0].1;
+                self.samples.iter().find(same).map_or(f64::NAN, |raw| value(sample) / value(raw))
             };
             let over = |value: fn(&Sample) -> f64| Summary::of(own().map(value));
-            let ratio = Summary::of(own().map(|sample| sample.datagrams_per_s / raw(sample.repeat)));
+            let ratio = Summary::of(own().map(|sample| to_raw(sample, |s| s.datagrams_per_s)));
+            let cpu = Summary::of(own().map(|sample| to_raw(sample, |s| s.sender_ns + s.receiver_ns)));
             let (Some(rate), Some(ratio)) = (over(|s| s.datagrams_per_s), ratio) else { continue };
-            let (Some(sender), Some(receiver)) = (over(|s| s.sender_ns), over(|s| s.receiver_ns)) else {
-                continue;
-            };
-            table += &format!(
-                "{way:<20}{:>12.0}  {:<17}{:>8.3}  {:<14}{:>11.0}{:>13.0}\n",
+            let times = (over(|s| s.sender_ns), over(|s| s.receiver_ns), cpu);
+            let (Some(sender), Some(receiver), Some(cpu)) = times else { continue };
+            let spread = |summary: Summary| format!("({:.2}..{:.2})", summary.min, summary.max);
+            let rates = format!("({:.0}..{:.0})", rate.min, rate.max);
+            let _ = writeln!(
+                table,
+                "{way:<20}{:>12.0}  {rates:<17}{:>8.3}  {:<14}{:>11.0}{:>13.0}{:>8.3}  {}",
                 rate.median,
-                format!("({:.0}..{:.0})", rate.min, rate.max),
                 ratio.median,
-                format!("({:.2}..{:.2})", ratio.min, ratio.max),
+                spread(ratio),
                 sender.median,
                 receiver.median,
+                cpu.median,
+                spread(cpu),
             );
         }
         table

@@ -18,6 +18,8 @@ struct Sender {
     segmented: bool,
     sent: usize,
     answered: usize,
+    /// Sends that are under way.
+    sending: usize,
     /// Those that no send has.
     buffers: Vec<Vec<u8>>,
     failed: Option<anyhow::Error>,
@@ -26,8 +28,16 @@ struct Sender {
 pub fn send(socket: Socket, limits: Limits, segmented: bool) -> anyhow::Result<()> {
     let io = EventLoop::new()?;
     let socket = io.adopt(socket)?;
-    let mut sender =
-        Sender { socket, limits, segmented, sent: 0, answered: 0, buffers: Vec::new(), failed: None };
+    let mut sender = Sender {
+        socket,
+        limits,
+        segmented,
+        sent: 0,
+        answered: 0,
+        sending: 0,
+        buffers: Vec::new(),
+        failed: None,
+    };
     fill(&mut sender, &io);
     hear(&sender, &io, [0; 8]);
     io.run_until_with(&mut sender, |sender| {
@@ -36,25 +46,29 @@ pub fn send(socket: Socket, limits: Limits, segmented: bool) -> anyhow::Result<(
     sender.failed.map_or(Ok(()), Err)
 }
 
-/// Sends what the window allows.
+/// Sends what the window allows. A batch at a time, as a loop of system calls does: several would use as many buffers,
+/// which then don't stay in the core's cache.
 fn fill(sender: &mut Sender, io: &EventLoop<Sender>) {
-    let step = if sender.segmented { BATCH } else { 1 };
+    let (step, at_once) = if sender.segmented { (BATCH, 1) } else { (1, BATCH) };
     let Limits { total, window } = sender.limits;
-    while sender.sent < total && sender.sent + step <= sender.answered + window {
+    while sender.sending < at_once && sender.sent < total && sender.sent + step <= sender.answered + window {
         let mut buffer = sender.buffers.pop().unwrap_or_else(|| vec![0; step * SIZE]);
         stamp(&mut buffer, sender.sent);
         let send = op::SendDatagram::new(sender.socket, buffer);
         let send = if sender.segmented { send.segment_size(SIZE as u16) } else { send };
         io.submit(send, sent);
+        sender.sending += 1;
         sender.sent += step;
     }
 }
 
-fn sent(sender: &mut Sender, _: &EventLoop<Sender>, done: Done<Vec<u8>>) {
+fn sent(sender: &mut Sender, io: &EventLoop<Sender>, done: Done<Vec<u8>>) {
     if done.bytes != done.buf.len() {
         sender.failed = Some(anyhow!("{} bytes were sent: {:?}", done.bytes, done.result));
     }
     sender.buffers.push(done.buf);
+    sender.sending -= 1;
+    fill(sender, io);
 }
 
 fn hear(sender: &Sender, io: &EventLoop<Sender>, buf: [u8; 8]) {
