@@ -12,6 +12,7 @@ mod process;
 mod remote;
 mod report;
 mod ring;
+mod send_file;
 mod servers;
 mod sim;
 mod timers;
@@ -34,6 +35,10 @@ enum Command {
     Counts(counts::Args),
     /// Compare round trips from another thread to the loop and back
     Remote(remote::Args),
+    /// Compare ways of sending a file
+    SendFile(send_file::Args),
+    /// Receive what `send-file` sends (what it starts for every measurement)
+    Sink(send_file::SinkArgs),
     /// Operations per second in a simulation
     Sim(sim::Args),
     /// Compare timer queues: insert, cancel, fire
@@ -57,6 +62,8 @@ fn main() -> anyhow::Result<()> {
         Command::Echo(args) => echo::run(&args),
         Command::Counts(args) => counts::run(&args),
         Command::Remote(args) => remote::run(&args),
+        Command::SendFile(args) => send_file::run(&args),
+        Command::Sink(args) => send_file::sink(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Timers { repeats } => {
             println!("{}\n", measure::machine()?);
