@@ -23,6 +23,7 @@ mod hanging;
 mod input;
 mod lacking;
 mod moving;
+mod odin;
 mod panics;
 mod peer;
 mod poll;
@@ -80,6 +81,7 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("input", input::CASES),
     ("lacking", lacking::CASES),
     ("moving", moving::CASES),
+    ("odin", odin::CASES),
     ("panics", panics::CASES),
     ("poll", poll::CASES),
     ("random", random::CASES),
@@ -135,6 +137,7 @@ fn main() {
         }
     }
     check_skips();
+    check_index();
     eprintln!("conformance: {} cases to run, {skipped} skipped by the table", trials.len());
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -148,6 +151,16 @@ fn check_skips() {
             Setup::all().iter().any(|setup| setup.name == *subject || setup.name == LOOP_PEERS);
         let case_exists = names.clone().any(|name| skips::covers(case, &name));
         assert!(subject_exists && case_exists, "skips.rs names {case} on {subject}, which doesn't exist");
+    }
+}
+
+/// Every counterpart of a case of Odin's is one of ours.
+fn check_index() {
+    for (theirs, ours) in odin::INDEX {
+        let mut names = ROOMS
+            .iter()
+            .flat_map(|(room, cases)| cases.iter().map(move |case| format!("{room}::{}", case.name)));
+        assert!(names.any(|name| name == *ours), "odin.rs names {ours} for {theirs}, which doesn't exist");
     }
 }
 
