@@ -3,6 +3,7 @@
 
 mod files;
 mod net;
+mod pipes;
 mod poll;
 mod udp;
 

@@ -138,6 +138,22 @@ handles! {
     /// An open file or directory of a loop, made by [`open`](crate::EventLoop::open) or
     /// [`adopt`](crate::EventLoop::adopt), which takes whatever can be opened by a path. See [`Handle`].
     File;
+    /// One end of a pipe or a FIFO, a terminal, or whatever else is read or written as a stream of bytes: made by
+    /// [`pipe`](crate::EventLoop::pipe), [`stdin`](crate::EventLoop::stdin) and its kin, or
+    /// [`adopt`](crate::EventLoop::adopt). See [`Handle`].
+    ///
+    /// [`op::Recv`](crate::op::Recv) reads and [`op::Send`](crate::op::Send) writes, plain, exact, all and vectored, with the
+    /// same order and ends as on a connection. Reading ends `Ok` with 0 bytes when nobody has the other end any more; writing
+    /// then ends with [`BrokenPipe`](crate::ErrorKind::BrokenPipe), without a signal (SIGPIPE). The wrong direction ends with
+    /// [`BadDescriptor`](crate::ErrorKind::BadDescriptor). [`op::Shutdown`](crate::op::Shutdown) is
+    /// [`Unsupported`](crate::ErrorKind::Unsupported): a pipe has no halves; closing the handle is what its other side sees.
+    ///
+    /// What is open may be shared with other processes, as standard input and output are: its blocking mode is never
+    /// changed. Where reading or writing would block all the same, as a terminal may, a thread of the kernel's does it; it
+    /// can be cancelled as ever. Of a regular file the position is the one that all who share it have: writing there at the
+    /// same time as somebody else needs append mode (`>>`), or one may overwrite the other.
+    Pipe;
 }
 
 impl Stream for TcpStream {}
+impl Stream for Pipe {}

@@ -91,7 +91,7 @@ pub use buf::{Buffers, IoBuf, IoBufMut, Lent, Slice};
 pub use builder::{Backend, Builder};
 pub use error::{Error, ErrorKind};
 pub use event_loop::EventLoop;
-pub use handle::{File, Handle, OpId, Stream, TcpListener, TcpStream, UdpSocket};
+pub use handle::{File, Handle, OpId, Pipe, Stream, TcpListener, TcpStream, UdpSocket};
 pub use moving::{Detached, Rejected};
 pub use op::{
     Accepted, Datagram, Done, Event, FileType, Half, ManyOperation, Metadata, Operation, SentFile, Spliced,

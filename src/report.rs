@@ -71,6 +71,7 @@ const OPERATIONS: &[Kind] = &[
     Kind::Stat,
     Kind::Truncate,
     Kind::Allocate,
+    Kind::OpenFifo,
     Kind::Poll,
     Kind::PollMany,
     Kind::Timer,

@@ -8,6 +8,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::builder::{Backend as Choice, Builder};
+use crate::engine::handles::Means;
 use crate::engine::op::Op;
 use crate::handle::HandleKind;
 use crate::op::{Half, Kind};
@@ -63,6 +64,7 @@ pub(crate) struct Shot<'a> {
     /// An earlier try would have had to wait, though the backend waits by itself (an adopted descriptor in
     /// non-blocking mode): wait for readiness only, and answer `Outcome::Retry`.
     pub(crate) readiness_only: bool,
+    pub(crate) means: Means,
     /// Close: may wait for unsent data.
     pub(crate) lingers: bool,
 }
@@ -93,6 +95,8 @@ pub(crate) enum Outcome {
     /// A cancel didn't find the shot: its completion is here already, or the system was just busy with it and the
     /// cancel is lost.
     NotFound,
+    /// A cancel found the shot on another thread of the system's, which was told; but it may just have looked away.
+    Told,
 }
 
 #[derive(Copy, Clone, Debug)]
@@ -189,6 +193,21 @@ pub(crate) trait Backend {
     /// The number of a descriptor that the loop owns from now on.
     fn attach(&mut self, descriptor: OwnedDescriptor) -> RawDescriptor;
 
+    /// How bytes go through what is no socket of a known kind.
+    fn means(&mut self, _: RawDescriptor) -> Means {
+        Means::Socket
+    }
+
+    /// The two ends of a new pipe, that to read from first.
+    fn pipe(&mut self) -> Result<[RawDescriptor; 2], Error> {
+        Err(Error::new(ErrorKind::Unsupported, Kind::Pipe))
+    }
+
+    /// A second descriptor of the process's standard input, output or error output.
+    fn standard(&mut self, _: Standard) -> Result<OwnedDescriptor, Error> {
+        Err(Error::new(ErrorKind::Unsupported, Kind::Standard))
+    }
+
     /// As `attach`, for a descriptor of whatever kind, that only one operation uses; says whether its close may wait.
     fn attach_any(&mut self, _: OwnedDescriptor, kind: Kind) -> Result<(RawDescriptor, bool), Error> {
         Err(Error::new(ErrorKind::Unsupported, kind))
@@ -229,6 +248,14 @@ pub(crate) trait Backend {
 
     /// How it does an operation.
     fn support(&self, kind: Kind) -> Support;
+}
+
+/// One of the streams that every process has.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standard {
+    Input,
+    Output,
+    Error,
 }
 
 /// Something open that is of no loop; it is closed when this is dropped.

@@ -2,6 +2,7 @@
 
 pub(crate) mod files;
 mod message;
+pub(super) mod pipes;
 pub(super) mod udp;
 
 use std::mem::MaybeUninit;
@@ -273,6 +274,9 @@ pub(super) fn check(descriptor: &OwnedFd, kind: HandleKind) -> Result<bool, Erro
     if kind == HandleKind::File {
         return check_file(descriptor);
     }
+    if kind == HandleKind::Pipe {
+        return pipes::check(descriptor);
+    }
     let stream = sockopt::socket_type(descriptor).map_err(&error)? == SocketType::STREAM;
     let tcp = sockopt::socket_protocol(descriptor).map_err(&error)?
         == Some(Protocol::from_raw(ipproto::TCP.as_raw()));
@@ -285,8 +289,7 @@ pub(super) fn check(descriptor: &OwnedFd, kind: HandleKind) -> Result<bool, Erro
     let right = match kind {
         HandleKind::TcpListener => listening,
         HandleKind::TcpStream => !listening && connected,
-        HandleKind::UdpSocket => unreachable!("checked above"),
-        HandleKind::File => unreachable!("checked above"),
+        HandleKind::UdpSocket | HandleKind::File | HandleKind::Pipe => unreachable!("checked above"),
     };
     if !stream || !tcp || !right {
         return Err(Error::new(ErrorKind::InvalidInput, Kind::Adopt));

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::ptr::NonNull;
 
-use super::handles::{EntryState, Known};
+use super::handles::{EntryState, Known, Means};
 use super::{Core, Engine};
-use crate::backend::{Address, Loose, OwnedDescriptor, RawDescriptor};
+use crate::backend::{Address, Loose, OwnedDescriptor, RawDescriptor, Standard};
 use crate::handle::{HandleKind, Id, NewId};
 use crate::op::Kind;
 use crate::report::Support;
@@ -83,12 +83,29 @@ impl Core {
     ) -> Result<NewId, (Error, OwnedDescriptor)> {
         let mut engine = self.engine.borrow_mut();
         match engine.backend.cold().check(&descriptor, kind) {
-            Ok(lingers) => {
-                let descriptor = engine.backend.cold().attach(descriptor);
-                Ok(engine.insert(descriptor, lingers))
-            }
+            Ok(lingers) => Ok(engine.take_in(descriptor, kind, lingers)),
             Err(error) => Err((error, descriptor)),
         }
+    }
+
+    /// A pipe: the end to read from, and the one to write to.
+    pub(crate) fn pipe(&self) -> Result<[NewId; 2], Error> {
+        let mut engine = self.engine.borrow_mut();
+        let ends = engine.backend.cold().pipe()?;
+        Ok(ends.map(|end| {
+            let entry = engine.handles.insert(end, EntryState::Open);
+            engine.handles.entry_mut(entry).means = Means::File;
+            NewId(engine.handles.id(entry, engine.number.get()))
+        }))
+    }
+
+    /// A second descriptor of one of the process's streams, as a handle.
+    pub(crate) fn standard(&self, which: Standard) -> Result<NewId, Error> {
+        let mut engine = self.engine.borrow_mut();
+        let descriptor = engine.backend.cold().standard(which)?;
+        let checked = engine.backend.cold().check(&descriptor, HandleKind::Pipe);
+        let lingers = checked.map_err(|error| error.of(Kind::Standard))?;
+        Ok(engine.take_in(descriptor, HandleKind::Pipe, lingers))
     }
 
     /// Gives a descriptor out of the table.
@@ -153,6 +170,16 @@ impl Engine {
     fn forget(&mut self, entry: u32) {
         self.handles.make_stale(entry);
         self.handles.free(entry);
+    }
+
+    /// Takes in what was checked to be of this kind.
+    fn take_in(&mut self, descriptor: OwnedDescriptor, kind: HandleKind, lingers: bool) -> NewId {
+        let backend = self.backend.cold();
+        let descriptor = backend.attach(descriptor);
+        let means = if kind == HandleKind::Pipe { backend.means(descriptor) } else { Means::Socket };
+        let id = self.insert(descriptor, lingers);
+        self.handles.entry_mut(id.0.index()).means = means;
+        id
     }
 
     pub(super) fn insert(&mut self, descriptor: RawDescriptor, lingers: bool) -> NewId {

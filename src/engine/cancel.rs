@@ -7,7 +7,7 @@ use super::handles::{EntryState, Lane};
 use super::op::{Op, Steps};
 use super::slots::{NONE, Payload, State};
 use super::{Core, Engine};
-use crate::backend::Outcome;
+use crate::backend::{Outcome, Token};
 use crate::handle::{Id, NewId, OpId};
 use crate::op::Kind;
 use crate::{Error, ErrorKind};
@@ -67,6 +67,9 @@ impl Core {
         }
     }
 }
+
+/// How long a cancel that told a thread of the system's waits before it is asked again, in nanoseconds.
+const CANCEL_PAUSE: u64 = 2_000_000;
 
 /// What remains to be done for a remove, outside the engine's borrow.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -173,6 +176,15 @@ impl Engine {
         }
     }
 
+    /// A cancel has interrupted a thread of the system's. The kernel may do that just when the thread lets go of the shot in
+    /// order to wait for readiness, and the cancel is lost: if the shot isn't over soon, it is asked again.
+    pub(super) fn cancel_told(&mut self, index: u32, token: Token) {
+        if matches!(self.slots.header(index).state, State::Cancelling | State::Orphaned | State::Done) {
+            let at = self.backend.now().nanos() + CANCEL_PAUSE;
+            self.timers.insert(at, token.retry().pack());
+        }
+    }
+
     /// Cancels what waits on a handle; says how many operations that were.
     pub(super) fn cancel_entry(&mut self, entry: u32, lanes: &[Lane]) -> usize {
         let mut count = 0;
@@ -218,10 +230,12 @@ impl Engine {
         }
     }
 
-    /// A paused accept tries again.
+    /// A paused accept tries again, or a cancel.
     pub(super) fn retry_due(&mut self, index: u32) {
         if self.slots.header(index).state == State::Queued {
             self.shoot(index, false);
+        } else {
+            self.cancel_missed(index);
         }
     }
 

@@ -68,6 +68,10 @@ impl Engine {
                 self.cancel_missed(index);
                 return Next::Nothing;
             }
+            Outcome::Told => {
+                self.cancel_told(index, token);
+                return Next::Nothing;
+            }
             Outcome::Turn => return self.turn(index),
             Outcome::Item => {
                 return if self.item_due(index) { Next::Callback(index) } else { Next::Nothing };
@@ -151,7 +155,12 @@ impl Engine {
             },
             Outcome::Ran => Verdict::End(None),
             Outcome::NotRun(os) => Verdict::End(asked.or(Some(Error::from_os(os, kind)))),
-            Outcome::Settled | Outcome::NotFound | Outcome::Turn | Outcome::Item | Outcome::More(_) => {
+            Outcome::Settled
+            | Outcome::NotFound
+            | Outcome::Told
+            | Outcome::Turn
+            | Outcome::Item
+            | Outcome::More(_) => {
                 unreachable!("dealt with before")
             }
         }
@@ -237,8 +246,13 @@ impl Engine {
                 self.slots.header_mut(index).moved = value as usize;
             }
             Op::Path(ref path) => match path.call {
-                Call::Open(_) => {
-                    let entry = self.handles.insert(value as RawDescriptor, EntryState::Open);
+                Call::Open(_) | Call::OpenFifo(_) => {
+                    let descriptor = value as RawDescriptor;
+                    let entry = self.handles.insert(descriptor, EntryState::Open);
+                    if matches!(path.call, Call::OpenFifo(_)) {
+                        let means = self.backend.cold().means(descriptor);
+                        self.handles.entry_mut(entry).means = means;
+                    }
                     path.opened.set(Some(entry));
                 }
                 Call::Stat { .. } => path.answered(),

@@ -64,6 +64,18 @@ impl List {
     }
 }
 
+/// How bytes go through a descriptor.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Means {
+    /// As through a socket: recv(2) and send(2).
+    #[default]
+    Socket,
+    /// read(2) and write(2), where the open file stands.
+    File,
+    /// As `File`, but the system may block though it is asked not to.
+    Blocking,
+}
+
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum EntryState {
     Free,
@@ -86,6 +98,7 @@ pub(crate) struct Entry {
     pub(crate) closer: u32,
     /// The close was given to the backend: the descriptor is no longer ours.
     pub(crate) close_submitted: bool,
+    pub(crate) means: Means,
     /// Closing waits for unsent data (SO_LINGER), so it must not run on the loop's thread.
     pub(crate) lingers: bool,
     /// A receive that had taken bytes was removed: every later one fails.
@@ -109,6 +122,7 @@ pub(crate) struct Entry {
 /// What a loop has learnt of a socket and the system would not tell another one; it goes along with a detached one.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
+    means: Means,
     lingers: bool,
     receive_broken: bool,
     send_broken: bool,
@@ -120,6 +134,7 @@ pub(crate) struct Known {
 impl Entry {
     pub(crate) fn known(&self) -> Known {
         Known {
+            means: self.means,
             lingers: self.lingers,
             receive_broken: self.receive_broken,
             send_broken: self.send_broken,
@@ -130,7 +145,8 @@ impl Entry {
     }
 
     pub(crate) fn learn(&mut self, known: Known) {
-        let Known { lingers, receive_broken, send_broken, receive_shut, was_reset, cursor } = known;
+        let Known { means, lingers, receive_broken, send_broken, receive_shut, was_reset, cursor } = known;
+        self.means = means;
         self.lingers = lingers;
         self.receive_broken = receive_broken;
         self.send_broken = send_broken;
@@ -197,6 +213,7 @@ impl Handles {
             operations: 0,
             closer: NONE,
             close_submitted: false,
+            means: Means::Socket,
             lingers: false,
             receive_broken: false,
             discarding: false,

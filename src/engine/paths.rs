@@ -7,13 +7,16 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 
 use super::Engine;
+use super::handles::Means;
 use crate::backend::{CURRENT_DIRECTORY, RawDescriptor, StatBlock, SystemPath, system_path};
-use crate::op::{Metadata, OpenHow};
+use crate::op::{Half, Metadata, OpenHow};
 
 /// What is done with a path.
 #[derive(Copy, Clone, Debug)]
 pub(crate) enum Call {
     Open(OpenHow),
+    /// The end, or both, of a FIFO.
+    OpenFifo(Half),
     /// `itself`: of the handle, not of a path that begins there.
     Stat {
         follow: bool,
@@ -95,12 +98,12 @@ impl Deref for PathRef {
 
 impl Engine {
     /// The descriptor that a slot's shot is about: where paths begin, if it has no handle.
-    pub(super) fn descriptor_of(&self, handle: u32) -> (RawDescriptor, bool) {
+    pub(super) fn descriptor_of(&self, handle: u32) -> (RawDescriptor, bool, Means) {
         match handle {
-            super::slots::NONE => (CURRENT_DIRECTORY, false),
+            super::slots::NONE => (CURRENT_DIRECTORY, false, Means::File),
             handle => {
                 let entry = self.handles.entry(handle);
-                (entry.descriptor, entry.lingers)
+                (entry.descriptor, entry.lingers, entry.means)
             }
         }
     }

@@ -4,7 +4,7 @@ use std::alloc::Layout;
 use std::ptr::NonNull;
 
 use super::Engine;
-use super::handles::Lane;
+use super::handles::{Lane, Means};
 use super::op::{Offload, Op, Request, Schedule, Target};
 use super::slots::{NONE, State};
 use super::timers::TimerKey;
@@ -154,6 +154,9 @@ impl Engine {
             return self.end_here(index, Some(Error::new(ErrorKind::Broken, kind)));
         }
         match (&header.op, header.op.transfer()) {
+            (&Op::Shutdown(_), _) if entry.means != Means::Socket => {
+                self.end_here(index, Some(Error::new(ErrorKind::Unsupported, kind)));
+            }
             (&Op::Shutdown(half), _) => {
                 let result = self.backend.cold().shutdown(entry.descriptor, half);
                 if half != Half::Write && result.is_ok() {
@@ -201,7 +204,7 @@ impl Engine {
             header.state = State::InFlight;
         }
         let header = self.slots.header(index);
-        let (descriptor, lingers) = self.descriptor_of(header.handle);
+        let (descriptor, lingers, means) = self.descriptor_of(header.handle);
         self.backend.submit(Shot {
             token,
             descriptor,
@@ -209,6 +212,7 @@ impl Engine {
             moved: header.moved,
             address: header.scratch.map(|scratch| scratch.cast()),
             readiness_only,
+            means,
             lingers,
         });
     }

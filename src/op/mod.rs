@@ -12,10 +12,10 @@
 //! |---|---|---|---|---|
 //! | [`Accept`] | [`accept`](crate::EventLoop::accept) | `Result<Accepted, Error>` | native: `ACCEPT` | the simulation |
 //! | [`Connect`] | [`connect`](crate::EventLoop::connect) | `Result<TcpStream, Error>` | native: `CONNECT` | the simulation |
-//! | [`Recv`] | [`recv`](crate::EventLoop::recv), [`recv_exact`](crate::EventLoop::recv_exact) | [`Done<B>`](Done) | native: `RECV` | the simulation |
-//! | [`RecvVectored`] | [`recv_vectored`](crate::EventLoop::recv_vectored) | [`Done<V>`](Done) | native: `RECVMSG` | the simulation |
-//! | [`Send`] | [`send`](crate::EventLoop::send), [`send_all`](crate::EventLoop::send_all) | [`Done<B>`](Done) | native: `SEND` | the simulation |
-//! | [`SendVectored`] | [`send_vectored`](crate::EventLoop::send_vectored) | [`Done<V>`](Done) | native: `SENDMSG` | the simulation |
+//! | [`Recv`] | [`recv`](crate::EventLoop::recv), [`recv_exact`](crate::EventLoop::recv_exact) | [`Done<B>`](Done) | native: `RECV`; of a [`Pipe`](crate::Pipe) `READ` | the simulation |
+//! | [`RecvVectored`] | [`recv_vectored`](crate::EventLoop::recv_vectored) | [`Done<V>`](Done) | native: `RECVMSG`; `READV` | the simulation |
+//! | [`Send`] | [`send`](crate::EventLoop::send), [`send_all`](crate::EventLoop::send_all) | [`Done<B>`](Done) | native: `SEND`; `WRITE` | the simulation |
+//! | [`SendVectored`] | [`send_vectored`](crate::EventLoop::send_vectored) | [`Done<V>`](Done) | native: `SENDMSG`; `WRITEV` | the simulation |
 //! | [`RecvFrom`] | [`recv_from`](crate::EventLoop::recv_from) | [`Datagram<B>`](Datagram) | native: `RECVMSG` | not supported |
 //! | [`RecvMsg`] |  | [`Datagram<V>`](Datagram) | native: `RECVMSG` | not supported |
 //! | [`SendTo`] | [`send_to`](crate::EventLoop::send_to) | [`Done<B>`](Done) | native: `SENDMSG` | not supported |
@@ -35,6 +35,7 @@
 //! | [`Stat`] | [`stat`](crate::EventLoop::stat) | `Result<Metadata, Error>` | native: `STATX` | not supported |
 //! | [`Truncate`] | [`truncate`](crate::EventLoop::truncate) | `Result<(), Error>` | native: `FTRUNCATE` (6.9), else the thread pool | not supported |
 //! | [`Allocate`] |  | `Result<(), Error>` | native: `FALLOCATE` | not supported |
+//! | [`OpenFifo`] | [`open_fifo`](crate::EventLoop::open_fifo) | `Result<Pipe, Error>` | native: `OPENAT` | not supported |
 //! | [`Poll`] | [`poll`](crate::EventLoop::poll) | `Result<Readiness, Error>` | native: `POLL_ADD` | not supported |
 //! | [`PollMany`] | [`poll_many`](crate::EventLoop::poll_many) | [`Event<Readiness>`](Event) | native: `POLL_ADD`, multishot | not supported |
 //! | [`Timer`] | [`timer`](crate::EventLoop::timer) | `Result<(), Error>` | the engine | the engine |
@@ -46,6 +47,7 @@ mod blocking;
 mod close;
 mod files;
 mod net;
+mod pipes;
 mod poll;
 mod send_file;
 mod splice;
@@ -67,6 +69,7 @@ pub use files::{
     WriteAtVectored,
 };
 pub use net::{Accept, Accepted, Connect, Half, Recv, RecvVectored, Send, SendVectored, Shutdown};
+pub use pipes::OpenFifo;
 pub use poll::{Interest, Poll, PollMany, Readiness};
 pub use send_file::{Progress, SendFile, SentFile};
 pub use splice::{Splice, Spliced};
@@ -338,6 +341,12 @@ pub enum Kind {
     Raw,
     /// `duplicate`.
     Duplicate,
+    /// `pipe`.
+    Pipe,
+    /// [`OpenFifo`].
+    OpenFifo,
+    /// `stdin`, `stdout`, `stderr`.
+    Standard,
     /// `remote`, and giving a loop something to do by a [`Remote`](crate::Remote).
     Remote,
 }
@@ -399,6 +408,9 @@ impl fmt::Display for Kind {
             Kind::Attach => "attach",
             Kind::Raw => "raw",
             Kind::Duplicate => "duplicate",
+            Kind::Pipe => "pipe",
+            Kind::OpenFifo => "open_fifo",
+            Kind::Standard => "standard stream",
             Kind::Remote => "remote",
         })
     }

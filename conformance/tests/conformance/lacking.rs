@@ -1,12 +1,12 @@
 //! What a backend doesn't have: the report says so, and it ends with a clear error.
 
 use nbio::op::{Interest, Kind, Poll, PollMany};
-use nbio::{ErrorKind, Event, EventLoop, Support};
+use nbio::{ErrorKind, Event, EventLoop, Half, Support};
 
 use crate::support::{Case, Slot, Subject, listen};
 use crate::wire::{Io, keep};
 
-pub const CASES: &[Case] = &[Case { name: "polls", run: polls }];
+pub const CASES: &[Case] = &[Case { name: "pipes", run: pipes }, Case { name: "polls", run: polls }];
 
 /// Whether the loop's backend has an operation at all.
 pub fn supports<S>(io: &EventLoop<S>, kind: Kind) -> bool {
@@ -45,5 +45,21 @@ fn polls(subject: &Subject) {
             let error = end.unwrap_err();
             assert_eq!((error.kind(), error.operation()), (ErrorKind::Unsupported, Kind::PollMany));
         }
+    }
+}
+
+fn pipes(subject: &Subject) {
+    let io: Io = subject.io();
+    if supports(&io, Kind::OpenFifo) {
+        return;
+    }
+    let opened = Slot::new();
+    io.open_fifo("/nowhere", Half::Read, keep(&opened));
+    io.run().unwrap();
+    let mut errors = vec![opened.one().unwrap_err(), io.pipe().unwrap_err()];
+    errors.extend([io.stdin(), io.stdout(), io.stderr()].map(Result::unwrap_err));
+    let expected = [Kind::OpenFifo, Kind::Pipe, Kind::Standard, Kind::Standard, Kind::Standard];
+    for (error, kind) in errors.into_iter().zip(expected) {
+        assert_eq!((error.kind(), error.operation()), (ErrorKind::Unsupported, kind));
     }
 }

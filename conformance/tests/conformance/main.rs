@@ -26,6 +26,7 @@ mod moving;
 mod odin;
 mod panics;
 mod peer;
+mod pipes;
 mod poll;
 #[path = "../../../tests/programs/mod.rs"]
 mod programs;
@@ -83,6 +84,7 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("moving", moving::CASES),
     ("odin", odin::CASES),
     ("panics", panics::CASES),
+    ("pipes", pipes::CASES),
     ("poll", poll::CASES),
     ("random", random::CASES),
     ("remote", remote::CASES),

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use rustix::io::Errno;
 
 use super::RawDescriptor;
-use crate::op::{FileType, Metadata, OpenHow};
+use crate::op::{FileType, Half, Metadata, OpenHow};
 
 /// What relative paths begin at if no directory is named.
 pub(crate) const CURRENT_DIRECTORY: RawDescriptor = libc::AT_FDCWD;
@@ -49,6 +49,16 @@ pub(crate) fn open_flags(how: &OpenHow) -> Option<i32> {
         flags |= if asked { flag } else { 0 };
     }
     Some(flags)
+}
+
+/// The flags of open(2) for an end of a FIFO.
+pub(crate) fn fifo_flags(end: Half) -> i32 {
+    let access = match end {
+        Half::Read => libc::O_RDONLY,
+        Half::Write => libc::O_WRONLY,
+        Half::Both => libc::O_RDWR,
+    };
+    access | libc::O_CLOEXEC | libc::O_NOCTTY
 }
 
 /// Where the system writes what it knows of a file: `struct statx`.

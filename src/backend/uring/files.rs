@@ -31,6 +31,11 @@ fn prepare_path(path: &PathCall, fd: types::Fd) -> squeue::Entry {
             let flags = files::open_flags(how).expect("checked when it was described");
             opcode::OpenAt::new(fd, name).flags(flags).mode(how.mode).build()
         }
+        // Waiting for the other end, on a thread of the kernel's: tried on ours it wouldn't wait, but fail or leave it out.
+        Call::OpenFifo(end) => {
+            let flags = files::fifo_flags(*end);
+            opcode::OpenAt::new(fd, name).flags(flags).build().flags(squeue::Flags::ASYNC)
+        }
         Call::Stat { follow, itself } => {
             let flags = if *itself { libc::AT_EMPTY_PATH } else { 0 }
                 | if *follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };

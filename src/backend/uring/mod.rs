@@ -5,6 +5,7 @@
 
 mod files;
 mod op;
+mod pipes;
 mod poll;
 mod setup;
 mod wake;
@@ -19,7 +20,8 @@ use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, squeue};
 use rustix::io::Errno;
 
-use super::{Backend, Completion, Description, Outcome, RawDescriptor, Shot, Token, unix};
+use super::{Backend, Completion, Description, Outcome, RawDescriptor, Shot, Standard, Token, unix};
+use crate::engine::handles::Means;
 use crate::handle::HandleKind;
 use crate::op::{Half, Kind};
 use crate::report::Support;
@@ -36,13 +38,22 @@ pub(crate) struct Uring {
     backlog: VecDeque<squeue::Entry>,
     /// For other threads; made when one first asks for it.
     wake_up: Option<WakeUp>,
+    /// See `expect_stuck_threads`.
+    expects_stuck_threads: bool,
 }
+
+/// How many opens of FIFOs may wait without holding up what else needs the kernel's threads.
+const STUCK_THREADS: u32 = 64;
 
 /// A longer wait ends early, which nobody will see; the kernel refuses seconds that don't fit its counter.
 const LONGEST_WAIT: Duration = Duration::from_secs(1 << 31);
 
 /// Marks the `user_data` of a wait for readiness; the index has 30 bits.
 const READINESS: u64 = 1 << 31;
+
+/// What a cancel answers.
+const NOT_FOUND: i32 = -libc::ENOENT;
+const ALREADY: i32 = -libc::EALREADY;
 
 /// Marks the `user_data` of a cancel.
 const CANCEL: u64 = 1 << 30;
@@ -61,7 +72,21 @@ impl Token {
 impl Uring {
     pub(crate) fn new(entries: u32, level: Level) -> Result<Uring, Error> {
         let (ring, features) = setup::open(entries, level)?;
-        Ok(Uring { ring, features, backlog: VecDeque::new(), wake_up: None })
+        Ok(Uring { ring, features, backlog: VecDeque::new(), wake_up: None, expects_stuck_threads: false })
+    }
+
+    /// Opens of FIFOs wait on threads of the kernel's: so many more it may have, once there are any.
+    #[cold]
+    fn expect_stuck_threads(&mut self) {
+        if std::mem::replace(&mut self.expects_stuck_threads, true) {
+            return;
+        }
+        // Asking (by zeros) and setting. Where there is none of this (before 5.15), there is no such limit to raise.
+        let mut most = [0, 0];
+        if self.ring.submitter().register_iowq_max_workers(&mut most).is_ok() {
+            let mut most = [most[0].saturating_add(STUCK_THREADS), 0];
+            let _ = self.ring.submitter().register_iowq_max_workers(&mut most);
+        }
     }
 
     fn push(&mut self, entry: squeue::Entry) {
@@ -107,11 +132,12 @@ impl Uring {
                     continue;
                 }
                 result if user_data & CANCEL != 0 => {
-                    // Found (0), or running on a thread of the kernel's, which was interrupted (EALREADY).
-                    if result != -Errno::NOENT.raw_os_error() {
-                        continue;
+                    match result {
+                        NOT_FOUND => Outcome::NotFound,
+                        // On a thread of the kernel's, which was interrupted.
+                        ALREADY => Outcome::Told,
+                        _ => continue,
                     }
-                    Outcome::NotFound
                 }
                 failed if failed < 0 => Outcome::Failed(-failed),
                 _ if user_data & READINESS != 0 => Outcome::Retry,
@@ -154,7 +180,14 @@ impl Uring {
 impl Backend for Uring {
     #[inline]
     fn submit(&mut self, shot: Shot<'_>) {
-        self.push(op::prepare(&shot));
+        if shot.means == Means::Socket {
+            self.push(op::prepare(&shot));
+        } else {
+            if pipes::may_wait_for_ever(shot.op) {
+                self.expect_stuck_threads();
+            }
+            self.push(pipes::prepare(&shot, self.features.level));
+        }
     }
 
     fn cancel(&mut self, token: Token, readiness_only: bool) {
@@ -287,6 +320,18 @@ impl Backend for Uring {
 
     fn attach(&mut self, descriptor: OwnedFd) -> RawDescriptor {
         unix::attach(descriptor)
+    }
+
+    fn means(&mut self, descriptor: RawDescriptor) -> Means {
+        unix::pipes::means(unix::borrow(&descriptor))
+    }
+
+    fn pipe(&mut self) -> Result<[RawDescriptor; 2], Error> {
+        unix::pipes::pipe()
+    }
+
+    fn standard(&mut self, which: Standard) -> Result<OwnedFd, Error> {
+        unix::pipes::standard(which)
     }
 
     fn attach_any(&mut self, descriptor: OwnedFd, _: Kind) -> Result<(RawDescriptor, bool), Error> {

@@ -89,7 +89,7 @@ fn close(fd: types::Fd, lingers: bool) -> squeue::Entry {
 }
 
 /// Memory and length of what is left after `moved` bytes, at most what one shot takes.
-fn rest(memory: *mut u8, length: usize, moved: usize) -> (*mut u8, u32) {
+pub(super) fn rest(memory: *mut u8, length: usize, moved: usize) -> (*mut u8, u32) {
     assert!(moved <= length);
     (memory.wrapping_add(moved), (length - moved).min(MOST_BYTES) as u32)
 }

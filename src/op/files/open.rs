@@ -185,7 +185,7 @@ impl Operation for Open {
 }
 
 /// A request for a call that begins at a directory, or is about a file. `None`: it can't be asked for.
-pub(super) fn path_request(
+pub(in crate::op) fn path_request(
     kind: Kind,
     call: Option<PathCall>,
     at: Option<File>,

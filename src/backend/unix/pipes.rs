@@ -1,0 +1,76 @@
+//! Pipes, terminals, and what a process's standard streams may be.
+
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::sync::OnceLock;
+
+use rustix::fs::{FileType, fstat};
+use rustix::net::sockopt;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::{lingers, os_error};
+use crate::backend::{RawDescriptor, Standard};
+use crate::engine::handles::Means;
+use crate::op::Kind;
+use crate::{Error, ErrorKind};
+
+pub(crate) fn pipe() -> Result<[RawDescriptor; 2], Error> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(os_error(Kind::Pipe))?;
+    Ok([read.into_raw_fd(), write.into_raw_fd()])
+}
+
+pub(crate) fn standard(which: Standard) -> Result<OwnedFd, Error> {
+    let duplicate = match which {
+        Standard::Input => rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 0),
+        Standard::Output => rustix::io::fcntl_dupfd_cloexec(std::io::stdout(), 0),
+        Standard::Error => rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), 0),
+    };
+    duplicate.map_err(os_error(Kind::Standard))
+}
+
+/// Checks an adopted descriptor; says whether its close may wait for unsent data.
+pub(super) fn check(descriptor: &OwnedFd) -> Result<bool, Error> {
+    let status = fstat(descriptor).map_err(os_error(Kind::Adopt))?;
+    let right = match FileType::from_raw_mode(status.st_mode) {
+        FileType::Directory | FileType::Symlink => false,
+        FileType::Socket => !sockopt::socket_acceptconn(descriptor).map_err(os_error(Kind::Adopt))?,
+        _ => true,
+    };
+    if right {
+        Ok(lingers(descriptor.as_fd()))
+    } else {
+        Err(Error::new(ErrorKind::InvalidInput, Kind::Adopt))
+    }
+}
+
+/// How bytes go through it.
+pub(crate) fn means(descriptor: BorrowedFd<'_>) -> Means {
+    match fstat(descriptor).map(|status| FileType::from_raw_mode(status.st_mode)) {
+        Ok(FileType::Socket) => Means::Socket,
+        // Terminals block whoever asks, whatever io_uring tells them.
+        Ok(FileType::CharacterDevice) => Means::Blocking,
+        _ => Means::File,
+    }
+}
+
+/// `RWF_NOSIGNAL` (Linux 6.18): a write to what nobody reads raises no SIGPIPE.
+pub(crate) const WITHOUT_SIGNAL: i32 = 0x100;
+
+/// Whether the system knows `WITHOUT_SIGNAL`; found by trying.
+pub(crate) fn knows_without_signal() -> bool {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    *KNOWN.get_or_init(|| {
+        let Ok((_read, write)) = pipe_with(PipeFlags::CLOEXEC) else { return false };
+        let flags = rustix::io::ReadWriteFlags::from_bits_retain(WITHOUT_SIGNAL as u32);
+        let piece = [std::io::IoSlice::new(b"x")];
+        rustix::io::pwritev2(&write, &piece, u64::MAX, flags).is_ok()
+    })
+}
+
+/// Whether SIGPIPE is ignored now, as Rust's runtime has it unless the program changes that.
+pub(crate) fn ignores_broken_pipes() -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: no new action is set, and the old one is written to memory of its type.
+    let asked = unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: zeroes are a valid `sigaction`, and so is what the call has written.
+    asked == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}

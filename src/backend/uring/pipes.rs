@@ -1,0 +1,69 @@
+//! Shots on what is no socket, as submission entries.
+
+use io_uring::{opcode, squeue, types};
+
+use super::op::{self, rest};
+use super::setup::Level;
+use crate::backend::{Shot, unix};
+use crate::engine::handles::Means;
+use crate::engine::op::Op;
+use crate::engine::paths::Call;
+use crate::engine::vectored::Pieces;
+
+/// "Where the file stands", as an offset.
+const CURRENT: u64 = u64::MAX;
+
+/// As `op::prepare`.
+pub(super) fn prepare(shot: &Shot<'_>, level: Level) -> squeue::Entry {
+    if shot.readiness_only {
+        return op::prepare(shot);
+    }
+    let fd = types::Fd(shot.descriptor);
+    let (entry, on_a_thread) = match shot.op {
+        Op::Recv { into, .. } => {
+            let (memory, left) = rest(into.memory.as_ptr(), into.length, shot.moved);
+            (opcode::Read::new(fd, memory, left).offset(CURRENT).build(), false)
+        }
+        Op::RecvVectored { pieces, .. } => {
+            let (vecs, count) = vecs(pieces);
+            (opcode::Readv::new(fd, vecs, count).offset(CURRENT).build(), false)
+        }
+        Op::Send { from, length, .. } => {
+            let (memory, left) = rest(from.cast_mut(), *length, shot.moved);
+            let (flags, on_a_thread) = without_signal(level);
+            (opcode::Write::new(fd, memory, left).offset(CURRENT).rw_flags(flags).build(), on_a_thread)
+        }
+        Op::SendVectored { pieces, .. } => {
+            let (vecs, count) = vecs(pieces);
+            let (flags, on_a_thread) = without_signal(level);
+            (opcode::Writev::new(fd, vecs, count).offset(CURRENT).rw_flags(flags).build(), on_a_thread)
+        }
+        _ => return op::prepare(shot),
+    };
+    // On a thread of the kernel's, terminals block nobody else.
+    let flags = if on_a_thread || shot.means == Means::Blocking {
+        squeue::Flags::ASYNC
+    } else {
+        squeue::Flags::empty()
+    };
+    entry.flags(flags).user_data(shot.token.user_data())
+}
+
+fn vecs(pieces: &Pieces) -> (*const libc::iovec, u32) {
+    let (vecs, count) = pieces.array();
+    (vecs.as_ptr().cast_const().cast(), count)
+}
+
+/// How a write raises no SIGPIPE: by a flag, or on a thread of the kernel's, where signals don't get through. The flags,
+/// and whether it needs the thread.
+fn without_signal(level: Level) -> (i32, bool) {
+    if level == Level::Best && unix::pipes::knows_without_signal() {
+        return (unix::pipes::WITHOUT_SIGNAL, false);
+    }
+    (0, !unix::pipes::ignores_broken_pipes())
+}
+
+/// Whether it waits on a thread of the kernel's until somebody else does something.
+pub(super) fn may_wait_for_ever(op: &Op) -> bool {
+    matches!(op, Op::Path(path) if matches!(path.call, Call::OpenFifo(_)))
+}
