@@ -2,6 +2,7 @@
 //! Its areas: running, operations and descriptors here, the others in `event_loop/`.
 
 mod files;
+mod local;
 mod net;
 mod pipes;
 mod poll;

@@ -1,6 +1,10 @@
 //! Handles: small copyable names of what is open on a loop, and of operations.
 
 use std::fmt;
+use std::net::SocketAddr;
+
+use crate::UnixAddress;
+use crate::engine::op::End;
 
 /// The name of one entry of one loop's table: where it is, whose it is, and its generation, so that a name that
 /// outlived its entry never reaches the next one at the same place.
@@ -138,6 +142,16 @@ handles! {
     /// An open file or directory of a loop, made by [`open`](crate::EventLoop::open) or
     /// [`adopt`](crate::EventLoop::adopt), which takes whatever can be opened by a path. See [`Handle`].
     File;
+    /// A listening Unix socket of a loop, made by [`listen_unix`](crate::EventLoop::listen_unix) or
+    /// [`adopt`](crate::EventLoop::adopt). See [`Handle`].
+    UnixListener;
+    /// A connection by a Unix stream socket, made by accept, [`connect_unix`](crate::EventLoop::connect_unix),
+    /// [`unix_pair`](crate::EventLoop::unix_pair) or [`adopt`](crate::EventLoop::adopt). See [`Handle`].
+    ///
+    /// A [`Stream`] as TCP's are. When the other side is closed before it has received all, a receive ends with
+    /// [`ConnectionReset`](crate::ErrorKind::ConnectionReset), and sends end with
+    /// [`BrokenPipe`](crate::ErrorKind::BrokenPipe).
+    UnixStream;
     /// One end of a pipe or a FIFO, a terminal, or whatever else is read or written as a stream of bytes: made by
     /// [`pipe`](crate::EventLoop::pipe), [`stdin`](crate::EventLoop::stdin) and its kin, or
     /// [`adopt`](crate::EventLoop::adopt). See [`Handle`].
@@ -155,5 +169,45 @@ handles! {
     Pipe;
 }
 
+/// A listener of any kind: what [`op::Accept`](crate::op::Accept) takes.
+///
+/// The trait is sealed.
+pub trait Listener: Handle {
+    /// What is accepted.
+    type Stream: Stream;
+    /// Where it comes from.
+    type Address: 'static;
+
+    /// Where the accepted connection comes from.
+    #[doc(hidden)]
+    fn peer(end: End) -> Self::Address;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+    type Address = SocketAddr;
+
+    fn peer(end: End) -> SocketAddr {
+        // A peer that is gone again may have no address any more.
+        end.peer.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)))
+    }
+}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+    type Address = UnixAddress;
+
+    fn peer(end: End) -> UnixAddress {
+        end.unix_peer.unwrap_or_default()
+    }
+}
+
+/// A Unix socket of any kind. The trait is sealed.
+pub trait UnixSocket: Handle {}
+
+impl UnixSocket for UnixListener {}
+impl UnixSocket for UnixStream {}
+
 impl Stream for TcpStream {}
+impl Stream for UnixStream {}
 impl Stream for Pipe {}

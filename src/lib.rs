@@ -77,6 +77,7 @@ mod engine;
 mod error;
 mod event_loop;
 mod handle;
+mod local;
 mod moving;
 pub mod op;
 mod options;
@@ -91,7 +92,11 @@ pub use buf::{Buffers, IoBuf, IoBufMut, Lent, Slice};
 pub use builder::{Backend, Builder};
 pub use error::{Error, ErrorKind};
 pub use event_loop::EventLoop;
-pub use handle::{File, Handle, OpId, Pipe, Stream, TcpListener, TcpStream, UdpSocket};
+pub use handle::{
+    File, Handle, Listener, OpId, Pipe, Stream, TcpListener, TcpStream, UdpSocket, UnixListener, UnixSocket,
+    UnixStream,
+};
+pub use local::{Credentials, UnixAddress};
 pub use moving::{Detached, Rejected};
 pub use op::{
     Accepted, Datagram, Done, Event, FileType, Half, ManyOperation, Metadata, Operation, SentFile, Spliced,

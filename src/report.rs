@@ -48,6 +48,7 @@ pub struct Report {
 const OPERATIONS: &[Kind] = &[
     Kind::Accept,
     Kind::Connect,
+    Kind::ConnectUnix,
     Kind::Recv,
     Kind::RecvVectored,
     Kind::Send,

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use crate::UnixAddress;
 use crate::builder::{Backend as Choice, Builder};
 use crate::engine::handles::Means;
 use crate::engine::op::Op;
 use crate::handle::HandleKind;
+use crate::local::Credentials;
 use crate::op::{Half, Kind};
 use crate::report::{Report, Support};
 use crate::{Error, ErrorKind, Instant, ListenOptions, Multicast, TcpOptions, UdpOptions};
@@ -196,6 +198,29 @@ pub(crate) trait Backend {
     /// How bytes go through what is no socket of a known kind.
     fn means(&mut self, _: RawDescriptor) -> Means {
         Means::Socket
+    }
+
+    /// Unix sockets.
+    fn listen_local(&mut self, _: &UnixAddress, _backlog: u32) -> Result<RawDescriptor, Error> {
+        Err(Error::new(ErrorKind::Unsupported, Kind::ListenUnix))
+    }
+
+    /// As `stream_socket`.
+    fn local_stream(&mut self) -> Result<RawDescriptor, Error> {
+        Err(Error::new(ErrorKind::Unsupported, Kind::ConnectUnix))
+    }
+
+    fn local_pair(&mut self) -> Result<[RawDescriptor; 2], Error> {
+        Err(Error::new(ErrorKind::Unsupported, Kind::UnixPair))
+    }
+
+    /// The kind says whose: `LocalAddress` or `PeerAddress`.
+    fn unix_address(&mut self, _: RawDescriptor, kind: Kind) -> Result<UnixAddress, Error> {
+        Err(Error::new(ErrorKind::Unsupported, kind))
+    }
+
+    fn peer_credentials(&mut self, _: RawDescriptor) -> Result<Credentials, Error> {
+        Err(Error::new(ErrorKind::Unsupported, Kind::PeerCredentials))
     }
 
     /// The two ends of a new pipe, that to read from first.

@@ -1,6 +1,7 @@
 //! Sockets on Unix: the calls that answer at once, and the C layouts that shots point at.
 
 pub(crate) mod files;
+pub(super) mod local;
 mod message;
 pub(super) mod pipes;
 pub(super) mod udp;
@@ -67,6 +68,10 @@ impl Address {
         // SAFETY: the storage is as large as any socket address.
         empty.length = unsafe { address.write_sockaddr(empty.storage.as_mut_ptr()) };
         empty
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        size_of::<SocketAddrStorage>()
     }
 
     /// The address that the system wrote; `None` if it wrote none, or one of another family.
@@ -274,6 +279,9 @@ pub(super) fn check(descriptor: &OwnedFd, kind: HandleKind) -> Result<bool, Erro
     if kind == HandleKind::File {
         return check_file(descriptor);
     }
+    if matches!(kind, HandleKind::UnixListener | HandleKind::UnixStream) {
+        return local::check(descriptor, kind);
+    }
     if kind == HandleKind::Pipe {
         return pipes::check(descriptor);
     }
@@ -289,7 +297,7 @@ pub(super) fn check(descriptor: &OwnedFd, kind: HandleKind) -> Result<bool, Erro
     let right = match kind {
         HandleKind::TcpListener => listening,
         HandleKind::TcpStream => !listening && connected,
-        HandleKind::UdpSocket | HandleKind::File | HandleKind::Pipe => unreachable!("checked above"),
+        _ => unreachable!("checked above"),
     };
     if !stream || !tcp || !right {
         return Err(Error::new(ErrorKind::InvalidInput, Kind::Adopt));

@@ -10,7 +10,7 @@ use super::paths::Call;
 use super::slots::{NONE, Payload, State};
 use crate::backend::{Address, Arrival, Completion, Outcome, RawDescriptor, is_cancelled};
 use crate::handle::NewId;
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, UnixAddress};
 
 /// What is to be done outside the engine's borrow.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -381,6 +381,7 @@ impl Engine {
             start: 0,
             stream: None,
             peer: None,
+            unix_peer: None,
             expirations: 0,
             message: None,
             ready: 0,
@@ -397,7 +398,10 @@ impl Engine {
             }
             Op::Accept { accepted: Some(entry) } => {
                 end.stream = Some(NewId(self.handles.id(entry, self.number.get())));
-                end.peer = self.accepted_peer(index, entry);
+                end.unix_peer = self.accepted_local_peer(index);
+                if end.unix_peer.is_none() {
+                    end.peer = self.accepted_peer(index, entry);
+                }
             }
             Op::Path(ref path) => {
                 let opened = path.opened.get();
@@ -408,6 +412,12 @@ impl Engine {
             _ => {}
         }
         end
+    }
+
+    fn accepted_local_peer(&self, index: u32) -> Option<UnixAddress> {
+        let scratch = self.slots.header(index).scratch?;
+        // SAFETY: as in `accepted_peer`.
+        unsafe { scratch.cast::<Address>().as_ref() }.get_local()
     }
 
     fn accepted_peer(&mut self, index: u32, entry: u32) -> Option<SocketAddr> {

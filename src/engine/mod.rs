@@ -12,6 +12,7 @@ pub(crate) mod envelope;
 pub(crate) mod erased;
 mod finish;
 pub(crate) mod handles;
+mod local;
 mod number;
 pub(crate) mod op;
 pub(crate) mod paths;

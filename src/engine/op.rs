@@ -20,7 +20,7 @@ use crate::buf::RawLent;
 use crate::handle::{Id, NewId, OpId};
 use crate::op::{Half, Interest, Kind, Limit, Options};
 use crate::udp::RecvControl;
-use crate::{Error, Instant};
+use crate::{Error, Instant, UnixAddress};
 
 /// An operation in its slot. Pointers point at the payload (which stays where it is until the backend lets go) or
 /// at blocks of the same slot.
@@ -343,6 +343,7 @@ pub struct End {
     pub(crate) start: usize,
     pub(crate) stream: Option<NewId>,
     pub(crate) peer: Option<SocketAddr>,
+    pub(crate) unix_peer: Option<UnixAddress>,
     pub(crate) expirations: u64,
     /// What came beside the bytes of a message.
     pub(crate) message: Option<(bool, RecvControl)>,

@@ -8,7 +8,9 @@ use crate::buf::Buffers;
 use crate::handle::Handle;
 use crate::handle::sealed::Handle as _;
 use crate::op::{self, Accepted, Done, Half, SentFile, Spliced};
-use crate::{Error, File, IoBuf, IoBufMut, ListenOptions, OpId, Stream, TcpListener, TcpOptions, TcpStream};
+use crate::{
+    Error, File, IoBuf, IoBufMut, ListenOptions, Listener, OpId, Stream, TcpListener, TcpOptions, TcpStream,
+};
 
 /// Connections.
 impl<S> EventLoop<S> {
@@ -37,10 +39,10 @@ impl<S> EventLoop<S> {
     }
 
     /// Waits for a connection: [`op::Accept`].
-    pub fn accept(
+    pub fn accept<L: Listener>(
         &self,
-        listener: TcpListener,
-        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<Accepted, Error>) + 'static,
+        listener: L,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<Accepted<L::Stream, L::Address>, Error>) + 'static,
     ) -> OpId {
         self.submit(op::Accept::new(listener), callback)
     }

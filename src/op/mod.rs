@@ -12,6 +12,7 @@
 //! |---|---|---|---|---|
 //! | [`Accept`] | [`accept`](crate::EventLoop::accept) | `Result<Accepted, Error>` | native: `ACCEPT` | the simulation |
 //! | [`Connect`] | [`connect`](crate::EventLoop::connect) | `Result<TcpStream, Error>` | native: `CONNECT` | the simulation |
+//! | [`ConnectUnix`] | [`connect_unix`](crate::EventLoop::connect_unix) | `Result<UnixStream, Error>` | native: `CONNECT` | not supported |
 //! | [`Recv`] | [`recv`](crate::EventLoop::recv), [`recv_exact`](crate::EventLoop::recv_exact) | [`Done<B>`](Done) | native: `RECV`; of a [`Pipe`](crate::Pipe) `READ` | the simulation |
 //! | [`RecvVectored`] | [`recv_vectored`](crate::EventLoop::recv_vectored) | [`Done<V>`](Done) | native: `RECVMSG`; `READV` | the simulation |
 //! | [`Send`] | [`send`](crate::EventLoop::send), [`send_all`](crate::EventLoop::send_all) | [`Done<B>`](Done) | native: `SEND`; `WRITE` | the simulation |
@@ -46,6 +47,7 @@
 mod blocking;
 mod close;
 mod files;
+mod local;
 mod net;
 mod pipes;
 mod poll;
@@ -68,6 +70,7 @@ pub use files::{
     Allocate, Fdatasync, FileType, Fsync, Metadata, Open, ReadAt, ReadAtVectored, Stat, Truncate, WriteAt,
     WriteAtVectored,
 };
+pub use local::ConnectUnix;
 pub use net::{Accept, Accepted, Connect, Half, Recv, RecvVectored, Send, SendVectored, Shutdown};
 pub use pipes::OpenFifo;
 pub use poll::{Interest, Poll, PollMany, Readiness};
@@ -247,6 +250,8 @@ pub enum Kind {
     Accept,
     /// [`Connect`].
     Connect,
+    /// [`ConnectUnix`].
+    ConnectUnix,
     /// [`Recv`].
     Recv,
     /// [`RecvVectored`].
@@ -341,6 +346,12 @@ pub enum Kind {
     Raw,
     /// `duplicate`.
     Duplicate,
+    /// `listen_unix`.
+    ListenUnix,
+    /// `unix_pair`.
+    UnixPair,
+    /// `peer_credentials`.
+    PeerCredentials,
     /// `pipe`.
     Pipe,
     /// [`OpenFifo`].
@@ -361,6 +372,7 @@ impl fmt::Display for Kind {
             Kind::Listen => "listen",
             Kind::Accept => "accept",
             Kind::Connect => "connect",
+            Kind::ConnectUnix => "connect_unix",
             Kind::Recv => "recv",
             Kind::RecvVectored => "recv_vectored",
             Kind::Send => "send",
@@ -408,6 +420,9 @@ impl fmt::Display for Kind {
             Kind::Attach => "attach",
             Kind::Raw => "raw",
             Kind::Duplicate => "duplicate",
+            Kind::ListenUnix => "listen_unix",
+            Kind::UnixPair => "unix_pair",
+            Kind::PeerCredentials => "peer_credentials",
             Kind::Pipe => "pipe",
             Kind::OpenFifo => "open_fifo",
             Kind::Standard => "standard stream",

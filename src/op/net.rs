@@ -7,17 +7,17 @@ use crate::buf::{Buffers, RawLent};
 use crate::engine::Core;
 use crate::engine::op::{Describe, End, Op, Request, Target};
 use crate::engine::vectored::{MOST_PIECES, Pieces};
-use crate::handle::{Id, sealed::Handle as _};
-use crate::{Error, IoBuf, IoBufMut, Lent, Stream, TcpListener, TcpOptions, TcpStream};
+use crate::handle::Id;
+use crate::{Error, IoBuf, IoBufMut, Lent, Listener, Stream, TcpListener, TcpOptions, TcpStream};
 
 /// A connection that was accepted.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Accepted {
+pub struct Accepted<H = TcpStream, A = SocketAddr> {
     /// The connection.
-    pub stream: TcpStream,
-    /// The address it came from.
-    pub peer: SocketAddr,
+    pub stream: H,
+    /// The address it came from; that of a Unix socket's client is unnamed, as a rule.
+    pub peer: A,
 }
 
 /// Waits for a connection on a listener.
@@ -44,19 +44,19 @@ pub struct Accepted {
 /// # Ok::<(), nbio::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Accept {
-    listener: TcpListener,
+pub struct Accept<L = TcpListener> {
+    listener: L,
     options: Options,
 }
 
-impl Accept {
+impl<L: Listener> Accept<L> {
     /// Waits for a connection on `listener`.
-    pub fn new(listener: TcpListener) -> Accept {
+    pub fn new(listener: L) -> Accept<L> {
         Accept { listener, options: Options::default() }
     }
 }
 
-impl Describe for Accept {
+impl<L: Listener> Describe for Accept<L> {
     type Parts = ();
 
     fn options_mut(&mut self) -> &mut Options {
@@ -69,13 +69,12 @@ impl Describe for Accept {
     }
 }
 
-impl Operation for Accept {
-    type Output = Result<Accepted, Error>;
+impl<L: Listener> Operation for Accept<L> {
+    type Output = Result<Accepted<L::Stream, L::Address>, Error>;
 
-    fn finish((): (), end: End) -> Result<Accepted, Error> {
-        // A peer that is gone again may have no address any more.
-        let peer = end.peer.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
-        end.stream().map(|stream| Accepted { stream, peer })
+    fn finish((): (), end: End) -> Self::Output {
+        let stream = end.stream()?;
+        Ok(Accepted { stream, peer: L::peer(end) })
     }
 }
 

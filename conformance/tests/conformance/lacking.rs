@@ -6,7 +6,11 @@ use nbio::{ErrorKind, Event, EventLoop, Half, Support};
 use crate::support::{Case, Slot, Subject, listen};
 use crate::wire::{Io, keep};
 
-pub const CASES: &[Case] = &[Case { name: "pipes", run: pipes }, Case { name: "polls", run: polls }];
+pub const CASES: &[Case] = &[
+    Case { name: "local", run: local },
+    Case { name: "pipes", run: pipes },
+    Case { name: "polls", run: polls },
+];
 
 /// Whether the loop's backend has an operation at all.
 pub fn supports<S>(io: &EventLoop<S>, kind: Kind) -> bool {
@@ -59,6 +63,22 @@ fn pipes(subject: &Subject) {
     let mut errors = vec![opened.one().unwrap_err(), io.pipe().unwrap_err()];
     errors.extend([io.stdin(), io.stdout(), io.stderr()].map(Result::unwrap_err));
     let expected = [Kind::OpenFifo, Kind::Pipe, Kind::Standard, Kind::Standard, Kind::Standard];
+    for (error, kind) in errors.into_iter().zip(expected) {
+        assert_eq!((error.kind(), error.operation()), (ErrorKind::Unsupported, kind));
+    }
+}
+
+fn local(subject: &Subject) {
+    let io: Io = subject.io();
+    if supports(&io, Kind::ConnectUnix) {
+        return;
+    }
+    let connected = Slot::new();
+    io.connect_unix("/nowhere", keep(&connected));
+    io.run().unwrap();
+    let errors =
+        [connected.one().unwrap_err(), io.listen_unix("x").unwrap_err(), io.unix_pair().unwrap_err()];
+    let expected = [Kind::ConnectUnix, Kind::ListenUnix, Kind::UnixPair];
     for (error, kind) in errors.into_iter().zip(expected) {
         assert_eq!((error.kind(), error.operation()), (ErrorKind::Unsupported, kind));
     }

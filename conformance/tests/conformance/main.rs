@@ -22,6 +22,7 @@ mod folder;
 mod hanging;
 mod input;
 mod lacking;
+mod local;
 mod moving;
 mod odin;
 mod panics;
@@ -81,6 +82,7 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("files_ends", files_ends::CASES),
     ("input", input::CASES),
     ("lacking", lacking::CASES),
+    ("local", local::CASES),
     ("moving", moving::CASES),
     ("odin", odin::CASES),
     ("panics", panics::CASES),

@@ -28,6 +28,7 @@ pub const SKIPS: &[(&str, &str, &str)] = &[
     ("input::failed_listen_and_connect_leave_no_descriptor", "sim", "there are no descriptors"),
     ("moving::a_dropped_detached_closes", "sim", "it looks at the descriptor"),
     ("moving::a_listener_moves_with_its_waiting_connections", "sim", "its peers are sockets of std"),
+    ("local::*", "sim", "it has no Unix sockets: see lacking"),
     ("pipes::*", "sim", "it has no pipes: see lacking"),
     ("poll::*", "sim", "it has no descriptors to poll: see lacking"),
     (

@@ -21,8 +21,10 @@ use io_uring::{EnterFlags, IoUring, cqueue, squeue};
 use rustix::io::Errno;
 
 use super::{Backend, Completion, Description, Outcome, RawDescriptor, Shot, Standard, Token, unix};
+use crate::UnixAddress;
 use crate::engine::handles::Means;
 use crate::handle::HandleKind;
+use crate::local::Credentials;
 use crate::op::{Half, Kind};
 use crate::report::Support;
 use crate::{Error, Instant, ListenOptions, Multicast, TcpOptions, UdpOptions};
@@ -320,6 +322,26 @@ impl Backend for Uring {
 
     fn attach(&mut self, descriptor: OwnedFd) -> RawDescriptor {
         unix::attach(descriptor)
+    }
+
+    fn listen_local(&mut self, address: &UnixAddress, backlog: u32) -> Result<RawDescriptor, Error> {
+        unix::local::listen(address, backlog)
+    }
+
+    fn local_stream(&mut self) -> Result<RawDescriptor, Error> {
+        unix::local::stream()
+    }
+
+    fn local_pair(&mut self) -> Result<[RawDescriptor; 2], Error> {
+        unix::local::pair()
+    }
+
+    fn unix_address(&mut self, descriptor: RawDescriptor, kind: Kind) -> Result<UnixAddress, Error> {
+        unix::local::address(descriptor, kind)
+    }
+
+    fn peer_credentials(&mut self, descriptor: RawDescriptor) -> Result<Credentials, Error> {
+        unix::local::credentials(descriptor)
     }
 
     fn means(&mut self, descriptor: RawDescriptor) -> Means {

@@ -17,7 +17,8 @@ pub fn perform(operation: &str) -> Result<bool, Failure> {
         "Recv" | "RecvVectored" | "Send" | "SendVectored" => streams(&io, operation)?,
         "RecvFrom" | "RecvMsg" | "SendTo" | "SendDatagram" | "SendMsg" => datagrams(&io, operation)?,
         "Poll" | "PollMany" => readiness(&io, operation)?,
-        "Open" | "Stat" => paths(&io, operation)?,
+        "ConnectUnix" => local(&io)?,
+        "Open" | "OpenFifo" | "Stat" => paths(&io, operation)?,
         "ReadAt" | "ReadAtVectored" | "WriteAt" | "WriteAtVectored" => positions(&io, operation)?,
         "Fsync" | "Fdatasync" | "Truncate" | "Allocate" => files(&io, operation)?,
         other => return Err(format!("how to do {other} is not written here yet").into()),
@@ -113,8 +114,17 @@ fn datagrams(io: &EventLoop, operation: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+fn local(io: &EventLoop) -> Result<(), Failure> {
+    let address = nbio::UnixAddress::abstract_name(format!("nbio-trace-{}", std::process::id()));
+    let _listener = io.listen_unix(address.clone())?;
+    between_marks(io, op::ConnectUnix::new(address)).map(drop)?;
+    Ok(())
+}
+
 fn paths(io: &EventLoop, operation: &str) -> Result<(), Failure> {
     match operation {
+        // A device: a FIFO would wait.
+        "OpenFifo" => between_marks(io, op::OpenFifo::new("/dev/null", nbio::Half::Read)).map(drop)?,
         "Open" => between_marks(io, op::Open::new("/dev/null")).map(drop)?,
         _ => between_marks(io, op::Stat::new("/dev/null")).map(drop)?,
     }
