@@ -138,7 +138,7 @@ fn bad_names(subject: &Subject) {
         io.run().unwrap();
         assert_eq!(kind(connected.one()), Some(error), "{}", path.display());
     }
-    assert_eq!(kind(io.listen_unix(&directory.join("no/directory"))), Some(ErrorKind::NotFound));
+    assert_eq!(kind(io.listen_unix(directory.join("no/directory"))), Some(ErrorKind::NotFound));
     std::fs::remove_dir_all(directory).unwrap();
 }
 
