@@ -99,7 +99,8 @@ pub use handle::{
 pub use local::{Credentials, UnixAddress};
 pub use moving::{Detached, Rejected};
 pub use op::{
-    Accepted, Datagram, Done, Event, FileType, Half, ManyOperation, Metadata, Operation, SentFile, Spliced,
+    Accepted, Datagram, DirEntry, Done, Event, FileType, Half, ManyOperation, Metadata, Operation, SentFile,
+    Spliced,
 };
 pub use options::{Keepalive, Linger, ListenOptions, TcpOptions};
 pub use remote::{KeepAlive, Refused, Remote, WhenFull};

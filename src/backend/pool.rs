@@ -23,6 +23,9 @@ mod tests;
 pub(crate) trait Work: Send + Sync {
     /// Does it, on whatever thread; does not unwind. Called once at most.
     fn run(&self);
+
+    /// Asks it to end soon, if it knows how. Runs no user code, and must not wait.
+    fn stop(&self) {}
 }
 
 /// Tells whoever submitted a job how it ended: `Ran` or `NotRun`. Called once, unless the job is withdrawn. It runs
@@ -69,7 +72,7 @@ struct State {
     queue: BTreeMap<u64, Queued>,
     next_ticket: u64,
     /// The jobs that are running, with the times at which they began, the earliest first.
-    running: Vec<(u64, Instant)>,
+    running: Vec<Running>,
     /// Which numbers the threads have, those that are about to start among them. Those that aren't running a job are
     /// on their way to the queue or wait there.
     numbers: Vec<bool>,
@@ -88,6 +91,12 @@ enum Help {
     Waiting,
     /// A thread of this number, which is to be started.
     New(usize),
+}
+
+struct Running {
+    ticket: u64,
+    start: Instant,
+    job: Arc<dyn Work>,
 }
 
 struct Queued {
@@ -135,9 +144,18 @@ impl Pool {
         ticket
     }
 
-    /// Takes a job out of the queue: neither it nor its completer is called. `false` if it is running or over.
+    /// Takes a job out of the queue: neither it nor its completer is called. `false` if it is over, or running: then it
+    /// is asked to stop.
     pub(crate) fn withdraw(&self, ticket: u64) -> bool {
-        let queued = self.lock().queue.remove(&ticket);
+        let (queued, running) = {
+            let mut state = self.lock();
+            let running = state.running.iter().find(|running| running.ticket == ticket);
+            let running = running.map(|running| running.job.clone());
+            (state.queue.remove(&ticket), running)
+        };
+        if let Some(job) = running {
+            job.stop();
+        }
         queued.is_some()
     }
 
@@ -185,7 +203,12 @@ impl Pool {
             self.call(help);
             job.run();
             drop(job);
-            self.lock().running.retain(|running| running.0 != ticket);
+            let over = {
+                let mut state = self.lock();
+                let at = state.running.iter().position(|running| running.ticket == ticket);
+                at.map(|at| state.running.remove(at))
+            };
+            drop(over);
             completer(Outcome::Ran);
         }
     }
@@ -224,14 +247,14 @@ impl State {
 
     /// How many of the running jobs count, because they aren't stuck.
     fn counted(&self, now: Instant, limits: &Limits) -> usize {
-        let stuck = |&&(_, start): &&(u64, Instant)| now.saturating_duration_since(start) >= limits.stuck;
+        let stuck = |running: &&Running| now.saturating_duration_since(running.start) >= limits.stuck;
         self.running.len() - self.running.iter().take_while(stuck).count()
     }
 
     /// When the next running job will count as stuck.
     fn next_stuck(&self, now: Instant, limits: &Limits) -> Instant {
         let index = self.running.len() - self.counted(now, limits);
-        self.running.get(index).map_or(now, |&(_, start)| start) + limits.stuck
+        self.running.get(index).map_or(now, |running| running.start) + limits.stuck
     }
 
     /// The job whose turn it is, if one may run; it counts as running from here on.
@@ -240,7 +263,7 @@ impl State {
             return None;
         }
         let (ticket, queued) = self.queue.pop_first()?;
-        self.running.push((ticket, now));
+        self.running.push(Running { ticket, start: now, job: queued.job.clone() });
         Some((ticket, queued))
     }
 

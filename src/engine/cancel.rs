@@ -150,7 +150,7 @@ impl Engine {
 
     /// Takes a job back from the backend, if it has not begun. If it has, it can't be stopped.
     fn withdraw(&mut self, index: u32) -> bool {
-        let Op::Blocking { ticket } = self.slots.header(index).op else { return false };
+        let Op::Blocking { ticket, .. } = self.slots.header(index).op else { return false };
         let withdrawn = self.backend.cold().withdraw(ticket);
         if withdrawn {
             self.slots.header_mut(index).engaged = false;

@@ -149,10 +149,12 @@ impl Engine {
                 Some(transfer) => self.moved(index, transfer, value as usize, asked, unwanted),
                 None => {
                     let item = matches!(header.op, Op::Poll { many: true, .. }) && !unwanted;
-                    self.produced(index, value);
-                    if item { Verdict::Item } else { Verdict::End(None) }
+                    let error = self.produced(index, value);
+                    if item { Verdict::Item } else { Verdict::End(error) }
                 }
             },
+            // How it ended is in its result: whether it was stopped, too.
+            Outcome::Ran if matches!(header.op, Op::Blocking { stops: true, .. }) => Verdict::End(asked),
             Outcome::Ran => Verdict::End(None),
             Outcome::NotRun(os) => Verdict::End(asked.or(Some(Error::from_os(os, kind)))),
             Outcome::Settled
@@ -233,7 +235,7 @@ impl Engine {
 
     /// Accept, connect, open: something is open now. Messages were moved, in one piece. Poll: something is ready. Or the
     /// system has told something.
-    fn produced(&mut self, index: u32, value: u32) {
+    fn produced(&mut self, index: u32, value: u32) -> Option<Error> {
         let header = self.slots.header_mut(index);
         if let Op::Poll { ready, .. } = &mut header.op {
             *ready = value;
@@ -256,6 +258,12 @@ impl Engine {
                     path.opened.set(Some(entry));
                 }
                 Call::Stat { .. } => path.answered(),
+                Call::Seek(to) => {
+                    path.answered();
+                    let size = path.metadata().map_or(0, |told| told.size);
+                    return self.seek(index, size, to);
+                }
+                _ => {}
             },
             Op::Accept { .. } => {
                 let entry = self.handles.insert(value as RawDescriptor, EntryState::Open);
@@ -271,6 +279,7 @@ impl Engine {
             }
             _ => {}
         }
+        None
     }
 
     /// The operation has ended: nothing of it is with the backend, its buffer knows its length, its deadline and
@@ -300,6 +309,8 @@ impl Engine {
 
     /// Takes the operation out of its handle's list. The next one's turn comes, and a closing handle may close.
     pub(super) fn leave_handle(&mut self, index: u32) {
+        self.let_go_of_directory(index);
+        let cursor = self.cursor_after(index);
         let header = self.slots.header_mut(index);
         let entry_index = std::mem::replace(&mut header.handle, NONE);
         if entry_index == NONE || matches!(header.op, Op::Close) {
@@ -309,6 +320,7 @@ impl Engine {
         let short = lane == Lane::Send && header.is_partial();
         // What an ended connect leaves is closed unless it became an open connection.
         let entry = self.handles.entry_mut(entry_index);
+        entry.cursor = cursor.unwrap_or(entry.cursor);
         entry.unlink(lane, &mut self.slots, index);
         if matches!(self.slots.header(index).op, Op::Connect) {
             if self.handles.entry(entry_index).state == EntryState::Unnamed {

@@ -12,7 +12,7 @@ use super::Core;
 use super::blocks::Blocks;
 use super::envelope::Envelope;
 use super::handles::Lane;
-use super::paths::PathRef;
+use super::paths::{Call, PathRef};
 use super::remote::Shared;
 use super::vectored::Pieces;
 use crate::backend::Work;
@@ -112,6 +112,8 @@ pub(crate) enum Op {
     /// A job for another thread, by what the backend calls it.
     Blocking {
         ticket: u64,
+        /// It ends soon when it is asked to.
+        stops: bool,
     },
     Steps(Steps),
 }
@@ -166,7 +168,9 @@ impl Op {
             Op::ReadAt { cursor: true, .. } | Op::WriteAt { cursor: true, .. } => Lane::Receive,
             Op::ReadAt { .. } | Op::ReadAtVectored { .. } => Lane::Free,
             Op::WriteAt { .. } | Op::WriteAtVectored { .. } => Lane::Free,
-            Op::Sync { .. } | Op::Truncate { .. } | Op::Allocate { .. } | Op::Path(_) => Lane::Free,
+            Op::Sync { .. } | Op::Truncate { .. } | Op::Allocate { .. } => Lane::Free,
+            Op::Path(path) if matches!(path.call, Call::Seek(_)) => Lane::Receive,
+            Op::Path(_) => Lane::Free,
             Op::Timer(_) | Op::NextTick | Op::Blocking { .. } => Lane::Free,
             Op::Steps(steps) => steps.lane,
         }
@@ -305,7 +309,8 @@ pub(crate) enum Target {
     Loop,
     Handle(Id),
     /// Where relative paths begin, or the file itself.
-    Path(Option<Id>),
+    /// And where the second path begins.
+    Path(Option<Id>, Option<Id>),
     /// A connection to be made: its place in the handle table and the scratch block with the address.
     Connection(Result<(u32, NonNull<u8>), Error>),
     /// A descriptor that is only this operation's: its place in the handle table.

@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 use super::Engine;
 use super::handles::{Lane, Means};
 use super::op::{Offload, Op, Request, Schedule, Target};
+use super::paths::Call;
 use super::slots::{NONE, State};
 use super::timers::TimerKey;
 use crate::backend::{Address, Shot};
@@ -73,10 +74,16 @@ impl Engine {
                 }
             }
             Target::Private(entry) => self.link(index, entry?),
-            Target::Path(None) => self.shoot(index, false),
-            Target::Path(Some(directory)) => {
-                let entry = self.find_handle(directory, kind)?;
-                self.link(index, entry);
+            Target::Path(first, second) => {
+                let first = first.map(|handle| self.find_handle(handle, kind)).transpose()?;
+                let second = second.map(|handle| self.find_handle(handle, kind)).transpose()?;
+                if let Some(entry) = second {
+                    self.hold_directory(index, entry);
+                }
+                match first {
+                    Some(entry) => self.link(index, entry),
+                    None => self.shoot(index, false),
+                }
             }
             Target::Pool(handle, offload) => {
                 let entry = handle.map(|handle| self.find_handle(handle, kind)).transpose()?;
@@ -157,6 +164,13 @@ impl Engine {
             (&Op::Shutdown(_), _) if entry.means != Means::Socket => {
                 self.end_here(index, Some(Error::new(ErrorKind::Unsupported, kind)));
             }
+            (Op::ReadAt { cursor: true, .. } | Op::WriteAt { cursor: true, .. }, _) => {
+                self.begin_at_cursor(index);
+            }
+            (Op::Path(path), _) => match path.call {
+                Call::Seek(to) => self.begin_seek(index, to),
+                _ => self.shoot(index, false),
+            },
             (&Op::Shutdown(half), _) => {
                 let result = self.backend.cold().shutdown(entry.descriptor, half);
                 if half != Half::Write && result.is_ok() {
@@ -225,7 +239,9 @@ impl Engine {
         header.engaged = true;
         let completer = Box::new(move |outcome| shared.push_completion(token, outcome));
         let ticket = self.backend.cold().offload(work, completer);
-        self.slots.header_mut(index).op = Op::Blocking { ticket };
+        if let Op::Blocking { ticket: place, .. } = &mut self.slots.header_mut(index).op {
+            *place = ticket;
+        }
     }
 
     /// A scratch block with an address in it.

@@ -1,9 +1,10 @@
 //! The front of the crate: files.
 
+use std::io::SeekFrom;
 use std::path::Path;
 
 use super::EventLoop;
-use crate::op::{self, Done, Metadata};
+use crate::op::{self, DirEntry, Done, Metadata};
 use crate::{Error, File, IoBuf, IoBufMut, OpId};
 
 /// Files.
@@ -104,5 +105,102 @@ impl<S> EventLoop<S> {
         callback: impl FnOnce(&mut S, &EventLoop<S>, Result<(), Error>) + 'static,
     ) -> OpId {
         self.submit(op::Truncate::new(file, length), callback)
+    }
+
+    /// Reads what comes next in a file: [`op::Read`].
+    pub fn read<B: IoBufMut>(
+        &self,
+        file: File,
+        buf: B,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Done<B>) + 'static,
+    ) -> OpId {
+        self.submit(op::Read::new(file, buf), callback)
+    }
+
+    /// Reads exactly the next `bytes` bytes of a file: [`op::Read::exact`].
+    pub fn read_exact<B: IoBufMut>(
+        &self,
+        file: File,
+        buf: B,
+        bytes: usize,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Done<B>) + 'static,
+    ) -> OpId {
+        self.submit(op::Read::new(file, buf).exact(bytes), callback)
+    }
+
+    /// Writes some of a buffer to a file, behind what was written before: [`op::Write`].
+    pub fn write<B: IoBuf>(
+        &self,
+        file: File,
+        buf: B,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Done<B>) + 'static,
+    ) -> OpId {
+        self.submit(op::Write::new(file, buf), callback)
+    }
+
+    /// Writes the whole of a buffer to a file, behind what was written before: [`op::Write::all`].
+    pub fn write_all<B: IoBuf>(
+        &self,
+        file: File,
+        buf: B,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Done<B>) + 'static,
+    ) -> OpId {
+        self.submit(op::Write::new(file, buf).all(), callback)
+    }
+
+    /// Moves the place where reads and writes go on: [`op::Seek`].
+    pub fn seek(
+        &self,
+        file: File,
+        to: SeekFrom,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<u64, Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::Seek::new(file, to), callback)
+    }
+
+    /// Gives a file or directory another name: [`op::Rename`].
+    pub fn rename(
+        &self,
+        from: impl AsRef<Path>,
+        to: impl AsRef<Path>,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<(), Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::Rename::new(from, to), callback)
+    }
+
+    /// Removes a file: [`op::Unlink`].
+    pub fn unlink(
+        &self,
+        path: impl AsRef<Path>,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<(), Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::Unlink::new(path), callback)
+    }
+
+    /// Makes a directory: [`op::Mkdir`].
+    pub fn mkdir(
+        &self,
+        path: impl AsRef<Path>,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<(), Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::Mkdir::new(path), callback)
+    }
+
+    /// Removes an empty directory: [`op::Rmdir`].
+    pub fn rmdir(
+        &self,
+        path: impl AsRef<Path>,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<(), Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::Rmdir::new(path), callback)
+    }
+
+    /// Reads the names in a directory: [`op::ReadDir`].
+    pub fn read_dir(
+        &self,
+        path: impl AsRef<Path>,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<Vec<DirEntry>, Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::ReadDir::new(path), callback)
     }
 }

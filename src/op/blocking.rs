@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::{Kind, Operation, Options};
 use crate::backend::Work;
@@ -77,7 +78,7 @@ impl<T: Send + 'static> Describe for Blocking<T> {
     }
 
     fn describe(self) -> (Job<T>, Request) {
-        let op = Op::Blocking { ticket: 0 };
+        let op = Op::Blocking { ticket: 0, stops: false };
         (self.job, Request::new(Kind::Blocking, Target::Nothing, op, self.options))
     }
 
@@ -102,7 +103,18 @@ impl<T: Send + 'static> Job<T> {
     where
         F: FnOnce() -> T + Send + 'static,
     {
-        Job(Arc::new(Task(Mutex::new(Stage::Waiting(closure)))))
+        Job(Arc::new(Task { stage: Mutex::new(Stage::Waiting(closure)), stop: None }))
+    }
+
+    /// A job that is told when it is to end.
+    pub(super) fn stoppable<F>(closure: F) -> Job<T>
+    where
+        F: FnOnce(&Stop) -> T + Send + 'static,
+    {
+        let stop = Arc::new(Stop::default());
+        let asked = stop.clone();
+        let stage = Mutex::new(Stage::Waiting(move || closure(&asked)));
+        Job(Arc::new(Task { stage, stop: Some(stop) }))
     }
 
     /// The pool's share.
@@ -114,6 +126,15 @@ impl<T: Send + 'static> Job<T> {
     pub(super) fn finish(self, end: End) -> Result<T, Error> {
         end.result()?;
         self.0.take().ok_or_else(|| Error::new(ErrorKind::Panicked, Kind::Blocking))
+    }
+
+    /// As `finish`, of one that may have been stopped: what it brought counts, even so.
+    pub(super) fn finish_stoppable(self, end: End) -> Result<T, Error> {
+        match (self.0.over(), end.error) {
+            (Some(result), _) => Ok(result),
+            (None, Some(error)) => Err(error),
+            (None, None) => Err(Error::new(ErrorKind::Panicked, Kind::Blocking)),
+        }
     }
 }
 
@@ -128,11 +149,39 @@ trait Produce<T>: Work {
     /// The result, once: `None` if there is none, because the closure panicked.
     fn take(&self) -> Option<T>;
 
+    /// The result, once, if there is one already.
+    fn over(&self) -> Option<T>;
+
     /// Drops closure or result here and now; of a closure that is running, on its thread when it is over.
     fn discard(&self);
 }
 
-struct Task<F, T>(Mutex<Stage<F, T>>);
+struct Task<F, T> {
+    stage: Mutex<Stage<F, T>>,
+    /// Of one that can be stopped.
+    stop: Option<Arc<Stop>>,
+}
+
+/// Whether a job is to end soon.
+#[derive(Default)]
+pub(super) struct Stop {
+    asked: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stop {
+    /// Waits for a while, or until it is to end; says whether it is.
+    pub(super) fn wait(&self, pause: Duration) -> bool {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(asked, pause, |asked| !*asked);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn ask(&self) {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+}
 
 enum Stage<F, T> {
     Waiting(F),
@@ -146,7 +195,7 @@ enum Stage<F, T> {
 impl<F, T> Task<F, T> {
     /// No user code runs under the lock.
     fn lock(&self) -> MutexGuard<'_, Stage<F, T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn replace(&self, stage: Stage<F, T>) -> Stage<F, T> {
@@ -183,6 +232,12 @@ where
         };
         drop_quietly(unwanted);
     }
+
+    fn stop(&self) {
+        if let Some(stop) = &self.stop {
+            stop.ask();
+        }
+    }
 }
 
 impl<F, T> Produce<T> for Task<F, T>
@@ -193,6 +248,10 @@ where
     fn take(&self) -> Option<T> {
         // A simulation has no other threads: what has not run when its time has come runs here.
         self.run();
+        self.over()
+    }
+
+    fn over(&self) -> Option<T> {
         match self.replace(Stage::Gone) {
             Stage::Over(result) => result,
             _ => None,

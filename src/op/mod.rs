@@ -36,6 +36,19 @@
 //! | [`Stat`] | [`stat`](crate::EventLoop::stat) | `Result<Metadata, Error>` | native: `STATX` | not supported |
 //! | [`Truncate`] | [`truncate`](crate::EventLoop::truncate) | `Result<(), Error>` | native: `FTRUNCATE` (6.9), else the thread pool | not supported |
 //! | [`Allocate`] |  | `Result<(), Error>` | native: `FALLOCATE` | not supported |
+//! | [`Rename`] | [`rename`](crate::EventLoop::rename) | `Result<(), Error>` | native: `RENAMEAT` | not supported |
+//! | [`Unlink`] | [`unlink`](crate::EventLoop::unlink) | `Result<(), Error>` | native: `UNLINKAT` | not supported |
+//! | [`Mkdir`] | [`mkdir`](crate::EventLoop::mkdir) | `Result<(), Error>` | native: `MKDIRAT` (5.15), else the thread pool | not supported |
+//! | [`Rmdir`] | [`rmdir`](crate::EventLoop::rmdir) | `Result<(), Error>` | native: `UNLINKAT` | not supported |
+//! | [`Link`] |  | `Result<(), Error>` | native: `LINKAT` (5.15), else the thread pool | not supported |
+//! | [`Symlink`] |  | `Result<(), Error>` | native: `SYMLINKAT` (5.15), else the thread pool | not supported |
+//! | [`ReadLink`] |  | `Result<PathBuf, Error>` | the thread pool: readlinkat(2) | not supported |
+//! | [`ReadDir`] | [`read_dir`](crate::EventLoop::read_dir) | `Result<Vec<DirEntry>, Error>` | the thread pool: getdents64(2) | not supported |
+//! | [`Lock`] |  | `Result<(), Error>` | the thread pool: flock(2) | not supported |
+//! | [`Unlock`] |  | `Result<(), Error>` | the thread pool: flock(2) | not supported |
+//! | [`Read`] | [`read`](crate::EventLoop::read), [`read_exact`](crate::EventLoop::read_exact) | [`Done<B>`](Done) | native: `READ` | not supported |
+//! | [`Write`] | [`write`](crate::EventLoop::write), [`write_all`](crate::EventLoop::write_all) | [`Done<B>`](Done) | native: `WRITE` | not supported |
+//! | [`Seek`] | [`seek`](crate::EventLoop::seek) | `Result<u64, Error>` | native: `STATX` from the end, else nothing | not supported |
 //! | [`OpenFifo`] | [`open_fifo`](crate::EventLoop::open_fifo) | `Result<Pipe, Error>` | native: `OPENAT` | not supported |
 //! | [`Poll`] | [`poll`](crate::EventLoop::poll) | `Result<Readiness, Error>` | native: `POLL_ADD` | not supported |
 //! | [`PollMany`] | [`poll_many`](crate::EventLoop::poll_many) | [`Event<Readiness>`](Event) | native: `POLL_ADD`, multishot | not supported |
@@ -67,8 +80,9 @@ pub use close::Close;
 pub(crate) use close::close_gracefully;
 pub(crate) use files::OpenHow;
 pub use files::{
-    Allocate, Fdatasync, FileType, Fsync, Metadata, Open, ReadAt, ReadAtVectored, Stat, Truncate, WriteAt,
-    WriteAtVectored,
+    Allocate, DirEntry, Fdatasync, FileType, Fsync, Link, Lock, Metadata, Mkdir, Open, Read, ReadAt,
+    ReadAtVectored, ReadDir, ReadLink, Rename, Rmdir, Seek, Stat, Symlink, Truncate, Unlink, Unlock, Write,
+    WriteAt, WriteAtVectored,
 };
 pub use local::ConnectUnix;
 pub use net::{Accept, Accepted, Connect, Half, Recv, RecvVectored, Send, SendVectored, Shutdown};
@@ -300,6 +314,32 @@ pub enum Kind {
     Truncate,
     /// [`Allocate`].
     Allocate,
+    /// [`Rename`].
+    Rename,
+    /// [`Unlink`].
+    Unlink,
+    /// [`Mkdir`].
+    Mkdir,
+    /// [`Rmdir`].
+    Rmdir,
+    /// [`Link`].
+    Link,
+    /// [`Symlink`].
+    Symlink,
+    /// [`ReadLink`].
+    ReadLink,
+    /// [`ReadDir`].
+    ReadDir,
+    /// [`Lock`].
+    Lock,
+    /// [`Unlock`].
+    Unlock,
+    /// [`Read`].
+    Read,
+    /// [`Write`].
+    Write,
+    /// [`Seek`].
+    Seek,
     /// [`Poll`].
     Poll,
     /// [`PollMany`].
@@ -397,6 +437,19 @@ impl fmt::Display for Kind {
             Kind::Stat => "stat",
             Kind::Truncate => "truncate",
             Kind::Allocate => "allocate",
+            Kind::Rename => "rename",
+            Kind::Unlink => "unlink",
+            Kind::Mkdir => "mkdir",
+            Kind::Rmdir => "rmdir",
+            Kind::Link => "link",
+            Kind::Symlink => "symlink",
+            Kind::ReadLink => "read_link",
+            Kind::ReadDir => "read_dir",
+            Kind::Lock => "lock",
+            Kind::Unlock => "unlock",
+            Kind::Read => "read",
+            Kind::Write => "write",
+            Kind::Seek => "seek",
             Kind::Poll => "poll",
             Kind::PollMany => "poll_many",
             Kind::Timer => "timer",

@@ -445,6 +445,14 @@ fn files_are_unsupported() {
     }
     unsupported(op::Open::new("/"));
     unsupported(op::Stat::new("/"));
+    unsupported(op::Rename::new("/", "/"));
+    unsupported(op::Unlink::new("/"));
+    unsupported(op::Rmdir::new("/"));
+    unsupported(op::Mkdir::new("/"));
+    unsupported(op::Link::new("/", "/"));
+    unsupported(op::Symlink::new("/", "/"));
+    unsupported(op::ReadLink::new("/"));
+    unsupported(op::ReadDir::new("/"));
     let io: EventLoop = io(&Simulation::new(1));
     let rejected = io.adopt::<nbio::File>(std::fs::File::open("/").unwrap()).unwrap_err();
     assert_eq!(rejected.error.kind(), ErrorKind::Unsupported);

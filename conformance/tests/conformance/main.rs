@@ -17,7 +17,10 @@ mod ending;
 mod environment;
 mod faults;
 mod files;
+mod files_cursor;
 mod files_ends;
+mod files_lock;
+mod files_names;
 mod folder;
 mod hanging;
 mod input;
@@ -79,7 +82,10 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("environment", environment::CASES),
     ("faults", faults::CASES),
     ("files", files::CASES),
+    ("files_cursor", files_cursor::CASES),
     ("files_ends", files_ends::CASES),
+    ("files_lock", files_lock::CASES),
+    ("files_names", files_names::CASES),
     ("input", input::CASES),
     ("lacking", lacking::CASES),
     ("local", local::CASES),

@@ -2,17 +2,20 @@
 //! operation for.
 
 use std::cell::UnsafeCell;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::RawDescriptor;
-use crate::op::{FileType, Half, Metadata, OpenHow};
+use crate::engine::paths::Call;
+use crate::op::{DirEntry, FileType, Half, Kind, Metadata, OpenHow};
+use crate::{Error, ErrorKind};
 
 /// What relative paths begin at if no directory is named.
 pub(crate) const CURRENT_DIRECTORY: RawDescriptor = libc::AT_FDCWD;
@@ -86,8 +89,8 @@ impl StatBlock {
     }
 }
 
-fn metadata(stat: &libc::statx) -> Metadata {
-    let file_type = match u32::from(stat.stx_mode) & libc::S_IFMT {
+fn file_type(mode: u32) -> FileType {
+    match mode & libc::S_IFMT {
         libc::S_IFREG => FileType::File,
         libc::S_IFDIR => FileType::Directory,
         libc::S_IFLNK => FileType::Symlink,
@@ -96,10 +99,13 @@ fn metadata(stat: &libc::statx) -> Metadata {
         libc::S_IFBLK => FileType::BlockDevice,
         libc::S_IFCHR => FileType::CharacterDevice,
         _ => FileType::Unknown,
-    };
+    }
+}
+
+fn metadata(stat: &libc::statx) -> Metadata {
     let born = stat.stx_mask & libc::STATX_BTIME != 0;
     Metadata {
-        file_type,
+        file_type: file_type(stat.stx_mode.into()),
         size: stat.stx_size,
         allocated: stat.stx_blocks.saturating_mul(512),
         accessed: system_time(&stat.stx_atime),
@@ -128,7 +134,73 @@ fn system_time(time: &libc::statx_timestamp) -> SystemTime {
 
 /// ftruncate(2); the error is the system's number.
 pub(crate) fn truncate(file: &OwnedFd, length: u64) -> Result<(), i32> {
-    rustix::fs::ftruncate(file, length).map_err(Errno::raw_os_error)
+    fs::ftruncate(file, length).map_err(Errno::raw_os_error)
+}
+
+/// A call that changes names; the error is the system's number.
+pub(crate) fn perform(
+    call: Call,
+    directories: [Option<OwnedFd>; 2],
+    [path, second]: [SystemPath; 2],
+) -> Result<(), i32> {
+    let [from, to] = &directories;
+    let (from, to) = (begin(from), begin(to));
+    let done = match call {
+        Call::Mkdir { mode } => fs::mkdirat(from, path, Mode::from_raw_mode(mode)),
+        Call::Link { follow } => {
+            let flags = if follow { AtFlags::SYMLINK_FOLLOW } else { AtFlags::empty() };
+            fs::linkat(from, path, to, second, flags)
+        }
+        Call::Symlink => fs::symlinkat(path, to, second),
+        _ => Err(Errno::NOSYS),
+    };
+    done.map_err(Errno::raw_os_error)
+}
+
+/// Where a relative path begins.
+fn begin(directory: &Option<OwnedFd>) -> BorrowedFd<'_> {
+    directory.as_ref().map_or(fs::CWD, AsFd::as_fd)
+}
+
+/// All names in a directory.
+pub(crate) fn read_dir(at: Option<OwnedFd>, path: &Path) -> Result<Vec<DirEntry>, Error> {
+    let error = |errno: Errno| Error::from_os(errno.raw_os_error(), Kind::ReadDir);
+    let path = system_path(path).ok_or(Error::new(ErrorKind::InvalidInput, Kind::ReadDir))?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = fs::openat(begin(&at), path, flags, Mode::empty()).map_err(error)?;
+    let mut entries = Vec::new();
+    for entry in fs::Dir::new(directory).map_err(error)? {
+        let entry = entry.map_err(error)?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            entries.push(DirEntry {
+                name: OsStr::from_bytes(name).to_owned(),
+                file_type: file_type(entry.file_type().as_raw_mode()),
+                inode: entry.ino(),
+            });
+        }
+    }
+    Ok(entries)
+}
+
+/// What a symbolic link holds.
+pub(crate) fn read_link(at: Option<OwnedFd>, path: &Path) -> Result<PathBuf, Error> {
+    let path = system_path(path).ok_or(Error::new(ErrorKind::InvalidInput, Kind::ReadLink))?;
+    let target = fs::readlinkat(begin(&at), path, Vec::new());
+    let target = target.map_err(|errno| Error::from_os(errno.raw_os_error(), Kind::ReadLink))?;
+    Ok(OsStr::from_bytes(target.as_bytes()).into())
+}
+
+/// flock(2), without waiting.
+pub(crate) fn try_lock(file: &OwnedFd, shared: bool) -> Result<(), i32> {
+    let operation =
+        if shared { FlockOperation::NonBlockingLockShared } else { FlockOperation::NonBlockingLockExclusive };
+    fs::flock(file, operation).map_err(Errno::raw_os_error)
+}
+
+/// Gives the lock of an open file back.
+pub(crate) fn unlock(file: &OwnedFd) -> Result<(), i32> {
+    fs::flock(file, FlockOperation::Unlock).map_err(Errno::raw_os_error)
 }
 
 /// What `Stat` asks the system for.

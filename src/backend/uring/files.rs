@@ -26,6 +26,7 @@ pub(super) fn prepare(op: &Op, fd: types::Fd) -> squeue::Entry {
 
 fn prepare_path(path: &PathCall, fd: types::Fd) -> squeue::Entry {
     let name = path.path.as_ptr();
+    let (second_fd, second_name) = (types::Fd(path.second_directory.get()), path.second_path.as_ptr());
     match &path.call {
         Call::Open(how) => {
             let flags = files::open_flags(how).expect("checked when it was described");
@@ -41,5 +42,22 @@ fn prepare_path(path: &PathCall, fd: types::Fd) -> squeue::Entry {
                 | if *follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
             opcode::Statx::new(fd, name, path.stat().as_ptr().cast()).flags(flags).mask(STAT_MASK).build()
         }
+        Call::Seek(_) => {
+            let stat = opcode::Statx::new(fd, name, path.stat().as_ptr().cast());
+            stat.flags(libc::AT_EMPTY_PATH).mask(STAT_MASK).build()
+        }
+        Call::Rename { replace } => {
+            let flags = if *replace { 0 } else { libc::RENAME_NOREPLACE };
+            opcode::RenameAt::new(fd, name, second_fd, second_name).flags(flags).build()
+        }
+        Call::Unlink => opcode::UnlinkAt::new(fd, name).build(),
+        Call::Rmdir => opcode::UnlinkAt::new(fd, name).flags(libc::AT_REMOVEDIR).build(),
+        Call::Mkdir { mode } => opcode::MkDirAt::new(fd, name).mode(*mode).build(),
+        Call::Link { follow } => {
+            let flags = if *follow { libc::AT_SYMLINK_FOLLOW } else { 0 };
+            opcode::LinkAt::new(fd, name, second_fd, second_name).flags(flags).build()
+        }
+        // The name that is made is the second, and so is its directory; the first is what the link holds.
+        Call::Symlink => opcode::SymlinkAt::new(second_fd, name, second_name).build(),
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Features {
     pub(super) skips_completions: bool,
     /// `IORING_OP_FTRUNCATE` (6.9).
     pub(super) truncates: bool,
+    /// `IORING_OP_MKDIRAT`, `LINKAT`, `SYMLINKAT` (5.15).
+    pub(super) names: bool,
 }
 
 /// The set-ups to try, best first.
@@ -50,7 +52,7 @@ enum Mode {
 }
 
 /// The opcodes without which nothing works; all are in 5.11.
-const NEEDED: [u8; 17] = [
+const NEEDED: [u8; 19] = [
     opcode::Accept::CODE,
     opcode::Connect::CODE,
     opcode::Recv::CODE,
@@ -68,6 +70,8 @@ const NEEDED: [u8; 17] = [
     opcode::Writev::CODE,
     opcode::Fsync::CODE,
     opcode::Fallocate::CODE,
+    opcode::RenameAt::CODE,
+    opcode::UnlinkAt::CODE,
 ];
 
 /// The smallest ring that is tried when memory is short.
@@ -94,6 +98,10 @@ pub(super) fn open(entries: u32, level: Level) -> Result<(IoUring, Features), Er
         mode,
         tells_of_pending: mode != Mode::Plain,
         skips_completions: level == Level::Best && found.is_feature_skip_cqe_on_success(),
+        names: level == Level::Best
+            && [opcode::MkDirAt::CODE, opcode::LinkAt::CODE, opcode::SymlinkAt::CODE]
+                .iter()
+                .all(|&code| probe.is_supported(code)),
         truncates: level == Level::Best && probe.is_supported(opcode::Ftruncate::CODE),
     };
     Ok((ring, features))

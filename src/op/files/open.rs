@@ -194,7 +194,7 @@ pub(in crate::op) fn path_request(
     let Some(call) = call.map(Rc::new) else {
         return (None, Request::new(kind, Target::Nothing, Op::NextTick, options));
     };
-    let target = Target::Path(at.map(File::id));
+    let target = Target::Path(at.map(File::id), None);
     let request = Request::new(kind, target, Op::Path(PathRef::new(&call)), options);
     (Some(call), request)
 }

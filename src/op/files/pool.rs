@@ -1,12 +1,14 @@
 //! What is done with files on the thread pool, because this kernel has no asynchronous operation for it.
 
-use crate::Error;
 use crate::backend::OwnedDescriptor;
 use crate::engine::Core;
 use crate::engine::op::{End, Op, Request, Target};
 use crate::handle::Id;
-use crate::op::blocking::Job;
+use crate::handle::sealed::Handle as _;
+use crate::op::blocking::{Job, Stop};
+use crate::op::{Kind, Options};
 use crate::report::Support;
+use crate::{Error, ErrorKind, File};
 
 /// The job of an operation that the kernel does or doesn't do itself: none if it does.
 pub struct Fallback(Option<Job<Result<(), Error>>>);
@@ -43,7 +45,7 @@ pub(super) fn fall_back(
         }
     };
     let job = Job::new(move || call(descriptors).map_err(|os| Error::from_os(os, kind)));
-    request.op = Op::Blocking { ticket: 0 };
+    request.op = Op::Blocking { ticket: 0, stops: false };
     request.target = Target::Pool(handles[0], job.offload(core));
     Fallback(Some(job))
 }
@@ -55,4 +57,62 @@ pub(super) fn duplicates(
 ) -> Result<[Option<OwnedDescriptor>; 2], Error> {
     let [first, second] = handles.map(|handle| handle.map(|handle| core.duplicate(handle)).transpose());
     Ok([first?, second?])
+}
+
+/// What is always done on the pool: first what it needs, then its job.
+pub struct Pooled<W, T> {
+    work: Option<W>,
+    handle: Option<File>,
+    job: Option<Job<Result<T, Error>>>,
+}
+
+impl<W: Send + 'static, T: Send + 'static> Pooled<W, T> {
+    pub(super) fn describe(
+        kind: Kind,
+        work: W,
+        handle: Option<File>,
+        options: Options,
+    ) -> (Pooled<W, T>, Request) {
+        let op = Op::Blocking { ticket: 0, stops: true };
+        let request = Request::new(kind, Target::Nothing, op, options);
+        (Pooled { work: Some(work), handle, job: None }, request)
+    }
+
+    /// Makes the job. It is given a descriptor of its own of what the handle names.
+    pub(super) fn lend(
+        &mut self,
+        request: &mut Request,
+        core: &Core,
+        run: impl FnOnce(W, Option<OwnedDescriptor>, &Stop) -> Result<T, Error> + Send + 'static,
+    ) {
+        let kind = request.kind;
+        let handle = self.handle.map(File::id);
+        let descriptor = match duplicates(core, [handle, None]) {
+            _ if core.support(kind) == Support::Unsupported => Err(Error::new(ErrorKind::Unsupported, kind)),
+            Ok([descriptor, _]) => Ok(descriptor),
+            Err(error) => Err(error.of(kind)),
+        };
+        let Some(work) = self.work.take() else { return };
+        request.target = match descriptor {
+            Err(error) => Target::Pool(None, Err(error)),
+            Ok(descriptor) => {
+                let job = Job::stoppable(move |stop| run(work, descriptor, stop));
+                let offload = job.offload(core);
+                self.job = Some(job);
+                Target::Pool(handle, offload)
+            }
+        };
+    }
+
+    pub(super) fn finish(self, end: End) -> Result<T, Error> {
+        let asked = end.error;
+        match self.job {
+            Some(job) => match job.finish_stoppable(end)? {
+                // Who asked for it also knows why.
+                Err(error) if error.kind() == ErrorKind::Cancelled => Err(asked.unwrap_or(error)),
+                result => result,
+            },
+            None => Err(asked.expect("without a job there is an error")),
+        }
+    }
 }

@@ -20,6 +20,8 @@ pub fn perform(operation: &str) -> Result<bool, Failure> {
         "ConnectUnix" => local(&io)?,
         "Open" | "OpenFifo" | "Stat" => paths(&io, operation)?,
         "ReadAt" | "ReadAtVectored" | "WriteAt" | "WriteAtVectored" => positions(&io, operation)?,
+        "Read" | "Write" | "Seek" => cursor(&io, operation)?,
+        "Rename" | "Unlink" | "Mkdir" | "Rmdir" | "Link" | "Symlink" => names(&io, operation)?,
         "Fsync" | "Fdatasync" | "Truncate" | "Allocate" => files(&io, operation)?,
         other => return Err(format!("how to do {other} is not written here yet").into()),
     }
@@ -127,6 +129,37 @@ fn paths(io: &EventLoop, operation: &str) -> Result<(), Failure> {
         "OpenFifo" => between_marks(io, op::OpenFifo::new("/dev/null", nbio::Half::Read)).map(drop)?,
         "Open" => between_marks(io, op::Open::new("/dev/null")).map(drop)?,
         _ => between_marks(io, op::Stat::new("/dev/null")).map(drop)?,
+    }
+    Ok(())
+}
+
+fn names(io: &EventLoop, operation: &str) -> Result<(), Failure> {
+    let folder = std::env::temp_dir().join(format!("nbio-trace-names-{}", std::process::id()));
+    std::fs::create_dir(&folder)?;
+    let (one, two) = (folder.join("one"), folder.join("two"));
+    if operation == "Rmdir" {
+        std::fs::create_dir(&one)?;
+    } else {
+        std::fs::write(&one, b"hello")?;
+    }
+    let done = match operation {
+        "Rename" => between_marks(io, op::Rename::new(one, two)),
+        "Unlink" => between_marks(io, op::Unlink::new(one)),
+        "Mkdir" => between_marks(io, op::Mkdir::new(two)),
+        "Rmdir" => between_marks(io, op::Rmdir::new(one)),
+        "Link" => between_marks(io, op::Link::new(one, two)),
+        _ => between_marks(io, op::Symlink::new("one", two)),
+    };
+    std::fs::remove_dir_all(&folder)?;
+    Ok(done?)
+}
+
+fn cursor(io: &EventLoop, operation: &str) -> Result<(), Failure> {
+    let file = scratch_file(io)?;
+    match operation {
+        "Read" => between_marks(io, op::Read::new(file, vec![0; 64])).result?,
+        "Write" => between_marks(io, op::Write::new(file, "hello")).result?,
+        _ => between_marks(io, op::Seek::new(file, std::io::SeekFrom::End(0))).map(drop)?,
     }
     Ok(())
 }
