@@ -9,7 +9,8 @@ pub fn own_address() -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let process = std::process::id().wrapping_mul(0x9e37_79b9) >> 8;
     let number = process.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-    let [_, high, middle, low] = number.to_be_bytes();
-    // Neither the addresses that everybody uses nor the broadcast one.
-    SocketAddr::from((Ipv4Addr::new(127, 1 + high % 254, middle, low.clamp(1, 254)), 0))
+    // Neither the addresses that everybody uses nor the broadcast one; no two numbers in a row have the same.
+    let (low, rest) = (1 + number % 254, number / 254);
+    let (middle, high) = (rest % 256, 1 + rest / 256 % 254);
+    SocketAddr::from((Ipv4Addr::new(127, high as u8, middle as u8, low as u8), 0))
 }

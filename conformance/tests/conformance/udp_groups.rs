@@ -156,7 +156,8 @@ fn came(io: &Io, socket: UdpSocket) -> Option<Datagram<Vec<u8>>> {
     if datagram.data() == b"last" {
         return None;
     }
-    assert_eq!(receive(io, socket, 20).data(), b"last");
+    let next = receive(io, socket, 20);
+    assert_eq!(next.data(), b"last", "after {datagram:?} came {next:?}");
     Some(datagram)
 }
 
