@@ -3,16 +3,20 @@
 //! The two traits are safe to implement. The engine first moves a buffer to its final place, then asks it for
 //! its memory once, and leaves the value alone until the system has let go of that memory.
 
+mod aligned;
+
 use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
 
+pub use aligned::AlignedBuf;
+
 /// A buffer whose bytes can be sent.
 ///
 /// Implemented for `Vec<u8>`, `Box<[u8]>`, `[u8; N]`, `Box<[u8; N]>`, `&'static [u8]`, `&'static str`, `String`,
-/// `Rc<[u8]>`, `Arc<[u8]>`, [`Slice`] of any of them and, with the feature `bytes`, `Bytes` and `BytesMut`.
+/// `Rc<[u8]>`, `Arc<[u8]>`, [`AlignedBuf`], [`Slice`] of any of them and, with the feature `bytes`, `Bytes` and `BytesMut`.
 ///
 /// ```
 /// use nbio::IoBuf;

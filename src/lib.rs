@@ -88,7 +88,7 @@ mod time;
 mod udp;
 
 pub use backend::{AsDescriptor, OwnedDescriptor, RawDescriptor};
-pub use buf::{Buffers, IoBuf, IoBufMut, Lent, Slice};
+pub use buf::{AlignedBuf, Buffers, IoBuf, IoBufMut, Lent, Slice};
 pub use builder::{Backend, Builder};
 pub use error::{Error, ErrorKind};
 pub use event_loop::EventLoop;

@@ -85,6 +85,8 @@ const OPERATIONS: &[Kind] = &[
     Kind::Read,
     Kind::Write,
     Kind::Seek,
+    Kind::ReadFile,
+    Kind::WriteFile,
     Kind::OpenFifo,
     Kind::Poll,
     Kind::PollMany,

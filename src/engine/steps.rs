@@ -68,6 +68,21 @@ impl<T: 'static> Course<T> {
         }
     }
 
+    /// As `step`, but a cancel of the operation leaves it alone: whoever must know whether it was done looks at `asked`
+    /// afterwards.
+    pub(crate) fn firm_step<O: Operation>(
+        self,
+        core: &Core,
+        step: O,
+        then: impl FnOnce(&Core, Course<T>, O::Output) + 'static,
+    ) {
+        let operation = self.operation;
+        self.step(core, step, then);
+        if let Some((_, steps)) = core.engine.borrow_mut().course_of(operation) {
+            steps.step = None;
+        }
+    }
+
     /// Submits the operation's partner, which takes its turn in another list. Until both turns have come, the end of
     /// either is the other's.
     pub(crate) fn partner<O: Operation>(

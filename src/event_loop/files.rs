@@ -203,4 +203,23 @@ impl<S> EventLoop<S> {
     ) -> OpId {
         self.submit(op::ReadDir::new(path), callback)
     }
+
+    /// Reads a whole file: [`op::ReadFile`].
+    pub fn read_file(
+        &self,
+        path: impl AsRef<Path>,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<Vec<u8>, Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::ReadFile::new(path), callback)
+    }
+
+    /// Writes a whole file: [`op::WriteFile`].
+    pub fn write_file<B: IoBuf>(
+        &self,
+        path: impl AsRef<Path>,
+        buf: B,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Done<B>) + 'static,
+    ) -> OpId {
+        self.submit(op::WriteFile::new(path, buf), callback)
+    }
 }

@@ -49,6 +49,8 @@
 //! | [`Read`] | [`read`](crate::EventLoop::read), [`read_exact`](crate::EventLoop::read_exact) | [`Done<B>`](Done) | native: `READ` | not supported |
 //! | [`Write`] | [`write`](crate::EventLoop::write), [`write_all`](crate::EventLoop::write_all) | [`Done<B>`](Done) | native: `WRITE` | not supported |
 //! | [`Seek`] | [`seek`](crate::EventLoop::seek) | `Result<u64, Error>` | native: `STATX` from the end, else nothing | not supported |
+//! | [`ReadFile`] | [`read_file`](crate::EventLoop::read_file) | `Result<Vec<u8>, Error>` | other operations: `OPENAT`, `STATX`, `READ`, `CLOSE` | not supported |
+//! | [`WriteFile`] | [`write_file`](crate::EventLoop::write_file) | [`Done<B>`](Done) | other operations: `OPENAT`, `WRITE`, `CLOSE`; `FSYNC`, `RENAMEAT` | not supported |
 //! | [`OpenFifo`] | [`open_fifo`](crate::EventLoop::open_fifo) | `Result<Pipe, Error>` | native: `OPENAT` | not supported |
 //! | [`Poll`] | [`poll`](crate::EventLoop::poll) | `Result<Readiness, Error>` | native: `POLL_ADD` | not supported |
 //! | [`PollMany`] | [`poll_many`](crate::EventLoop::poll_many) | [`Event<Readiness>`](Event) | native: `POLL_ADD`, multishot | not supported |
@@ -81,8 +83,8 @@ pub(crate) use close::close_gracefully;
 pub(crate) use files::OpenHow;
 pub use files::{
     Allocate, DirEntry, Fdatasync, FileType, Fsync, Link, Lock, Metadata, Mkdir, Open, Read, ReadAt,
-    ReadAtVectored, ReadDir, ReadLink, Rename, Rmdir, Seek, Stat, Symlink, Truncate, Unlink, Unlock, Write,
-    WriteAt, WriteAtVectored,
+    ReadAtVectored, ReadDir, ReadFile, ReadLink, Rename, Rmdir, Seek, Stat, Symlink, Truncate, Unlink,
+    Unlock, Write, WriteAt, WriteAtVectored, WriteFile,
 };
 pub use local::ConnectUnix;
 pub use net::{Accept, Accepted, Connect, Half, Recv, RecvVectored, Send, SendVectored, Shutdown};
@@ -340,6 +342,10 @@ pub enum Kind {
     Write,
     /// [`Seek`].
     Seek,
+    /// [`ReadFile`].
+    ReadFile,
+    /// [`WriteFile`].
+    WriteFile,
     /// [`Poll`].
     Poll,
     /// [`PollMany`].
@@ -450,6 +456,8 @@ impl fmt::Display for Kind {
             Kind::Read => "read",
             Kind::Write => "write",
             Kind::Seek => "seek",
+            Kind::ReadFile => "read_file",
+            Kind::WriteFile => "write_file",
             Kind::Poll => "poll",
             Kind::PollMany => "poll_many",
             Kind::Timer => "timer",

@@ -11,7 +11,7 @@ use crate::Failure;
 /// The only file of the library that may ask which platform it is compiled for.
 const PLATFORM_FILE: &str = "src/backend/mod.rs";
 /// Where the library may be unsafe.
-const UNSAFE_PLACES: [&str; 3] = ["src/engine/", "src/backend/", "src/buf.rs"];
+const UNSAFE_PLACES: [&str; 3] = ["src/engine/", "src/backend/", "src/buf"];
 const PLATFORM_WORDS: [&str; 7] =
     ["target_os", "target_family", "target_vendor", "target_env", "target_arch", "unix", "windows"];
 

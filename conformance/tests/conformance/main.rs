@@ -21,6 +21,7 @@ mod files_cursor;
 mod files_ends;
 mod files_lock;
 mod files_names;
+mod files_whole;
 mod folder;
 mod hanging;
 mod input;
@@ -86,6 +87,7 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("files_ends", files_ends::CASES),
     ("files_lock", files_lock::CASES),
     ("files_names", files_names::CASES),
+    ("files_whole", files_whole::CASES),
     ("input", input::CASES),
     ("lacking", lacking::CASES),
     ("local", local::CASES),

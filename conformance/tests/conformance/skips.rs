@@ -28,6 +28,7 @@ pub const SKIPS: &[(&str, &str, &str)] = &[
     ("files_ends::*", "sim", "there are no files: tests/simulation"),
     ("files_lock::*", "sim", "there are no files: tests/simulation"),
     ("files_names::*", "sim", "there are no files: tests/simulation"),
+    ("files_whole::*", "sim", "there are no files: tests/simulation"),
     ("input::failed_listen_and_connect_leave_no_descriptor", "sim", "there are no descriptors"),
     ("moving::a_dropped_detached_closes", "sim", "it looks at the descriptor"),
     ("moving::a_listener_moves_with_its_waiting_connections", "sim", "its peers are sockets of std"),

@@ -396,7 +396,7 @@ impl Backend for Uring {
             Kind::Truncate if !self.features.truncates => Support::Pool,
             // Multishot polls came with 5.13.
             Kind::PollMany if self.features.level == Level::Plain => Support::Unsupported,
-            Kind::SendFile | Kind::Splice => Support::Composed,
+            Kind::SendFile | Kind::Splice | Kind::ReadFile | Kind::WriteFile => Support::Composed,
             _ => Support::Native,
         }
     }

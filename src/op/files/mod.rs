@@ -9,6 +9,7 @@ mod open;
 mod pool;
 mod stat;
 mod transfer;
+mod whole;
 
 pub use cursor::{Read, Seek, Write};
 pub use directory::{DirEntry, ReadDir, ReadLink};
@@ -19,3 +20,4 @@ pub(super) use open::path_request;
 pub use open::{Open, OpenHow};
 pub use stat::{FileType, Metadata, Stat};
 pub use transfer::{ReadAt, ReadAtVectored, WriteAt, WriteAtVectored};
+pub use whole::{ReadFile, WriteFile};
