@@ -6,6 +6,7 @@
 mod alloc;
 mod counts;
 mod echo;
+mod files;
 mod load;
 mod measure;
 mod process;
@@ -39,6 +40,8 @@ enum Command {
     SendFile(send_file::Args),
     /// Receive what `send-file` sends (what it starts for every measurement)
     Sink(send_file::SinkArgs),
+    /// Compare random reads and writes in a file
+    Files(files::Args),
     /// Operations per second in a simulation
     Sim(sim::Args),
     /// Compare timer queues: insert, cancel, fire
@@ -64,6 +67,7 @@ fn main() -> anyhow::Result<()> {
         Command::Remote(args) => remote::run(&args),
         Command::SendFile(args) => send_file::run(&args),
         Command::Sink(args) => send_file::sink(&args),
+        Command::Files(args) => files::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Timers { repeats } => {
             println!("{}\n", measure::machine()?);
