@@ -58,6 +58,8 @@ const OPERATIONS: &[Kind] = &[
     Kind::SendTo,
     Kind::SendDatagram,
     Kind::SendMsg,
+    Kind::RecvFds,
+    Kind::SendFds,
     Kind::Shutdown,
     Kind::SendFile,
     Kind::Splice,

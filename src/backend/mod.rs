@@ -31,6 +31,8 @@ pub(crate) use pool::{Census, Completer, Work};
 #[cfg(unix)]
 pub(crate) use unix::files::{self, CURRENT_DIRECTORY, STAT_MASK, StatBlock, SystemPath, system_path};
 #[cfg(unix)]
+pub(crate) use unix::parcel::{MOST_DESCRIPTORS, Parcel};
+#[cfg(unix)]
 pub(crate) use unix::{
     Address, Arrival, Head, IoVec, Message, duplicate_of, error_kind, is_cancelled, readiness,
 };

@@ -3,6 +3,7 @@
 pub(crate) mod files;
 pub(super) mod local;
 mod message;
+pub(super) mod parcel;
 pub(super) mod pipes;
 pub(super) mod udp;
 
@@ -30,7 +31,7 @@ pub(crate) fn error_kind(os: i32) -> Option<ErrorKind> {
         Errno::ISCONN => ErrorKind::AlreadyConnected,
         Errno::DESTADDRREQ => ErrorKind::NotConnected,
         Errno::MSGSIZE => ErrorKind::MessageTooLong,
-        Errno::MFILE | Errno::NFILE => ErrorKind::TooManyDescriptors,
+        Errno::MFILE | Errno::NFILE | Errno::TOOMANYREFS => ErrorKind::TooManyDescriptors,
         Errno::NOBUFS => ErrorKind::OutOfMemory,
         Errno::BADF | Errno::NOTSOCK => ErrorKind::BadDescriptor,
         Errno::IO => ErrorKind::DeviceError,

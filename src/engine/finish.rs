@@ -207,6 +207,9 @@ impl Engine {
         unwanted: bool,
     ) -> Verdict {
         let header = self.slots.header_mut(index);
+        if let Op::RecvFds { passing, .. } = &header.op {
+            passing.arrived();
+        }
         header.moved += bytes;
         assert!(header.moved <= transfer.length, "the system moved more than it was given");
         let left = transfer.length - header.moved;
@@ -295,7 +298,9 @@ impl Engine {
             // exists (the engine runs no user code), and `moved` bytes were written.
             unsafe {
                 match &header.op {
-                    Op::Recv { into, .. } | Op::ReadAt { into, .. } => into.set_filled(header.moved),
+                    Op::Recv { into, .. } | Op::ReadAt { into, .. } | Op::RecvFds { into, .. } => {
+                        into.set_filled(header.moved)
+                    }
                     Op::RecvVectored { pieces, .. } | Op::ReadAtVectored { pieces, .. } => {
                         pieces.set_filled(header.moved);
                     }
@@ -397,9 +402,12 @@ impl Engine {
             expirations: 0,
             message: None,
             ready: 0,
+            descriptors: (Vec::new(), false),
         };
         match header.op {
             Op::Recv { start, .. } => end.start = start,
+            // SAFETY: it has ended, so the backend has let go.
+            Op::RecvFds { ref passing, .. } => end.descriptors = unsafe { passing.take() },
             Op::RecvMessage { ref envelope } if header.error.is_none() => {
                 let Arrival { from, truncated, control } = envelope.arrival();
                 end.peer = from;

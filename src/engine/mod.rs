@@ -15,6 +15,7 @@ pub(crate) mod handles;
 mod local;
 mod number;
 pub(crate) mod op;
+pub(crate) mod passing;
 pub(crate) mod paths;
 pub(crate) mod remote;
 mod slots;

@@ -12,10 +12,11 @@ use super::Core;
 use super::blocks::Blocks;
 use super::envelope::Envelope;
 use super::handles::Lane;
+use super::passing::Passing;
 use super::paths::{Call, PathRef};
 use super::remote::Shared;
 use super::vectored::Pieces;
-use crate::backend::Work;
+use crate::backend::{OwnedDescriptor, Work};
 use crate::buf::RawLent;
 use crate::handle::{Id, NewId, OpId};
 use crate::op::{Half, Interest, Kind, Limit, Options};
@@ -99,6 +100,17 @@ pub(crate) enum Op {
     },
     /// What is done with a path; the file that it opened has its place in there.
     Path(PathRef),
+    /// As `Recv`, with descriptors beside the bytes.
+    RecvFds {
+        into: RawLent,
+        passing: Passing,
+    },
+    /// As `Send`, with descriptors beside the bytes.
+    SendFds {
+        from: *const u8,
+        length: usize,
+        passing: Passing,
+    },
     Shutdown(Half),
     /// `ready`: what the system answered last.
     Poll {
@@ -158,8 +170,8 @@ impl Op {
     /// The list of its handle that it belongs to.
     pub(crate) fn lane(&self) -> Lane {
         match self {
-            Op::Recv { .. } | Op::RecvVectored { .. } => Lane::Receive,
-            Op::Send { .. } | Op::SendVectored { .. } => Lane::Send,
+            Op::Recv { .. } | Op::RecvVectored { .. } | Op::RecvFds { .. } => Lane::Receive,
+            Op::Send { .. } | Op::SendVectored { .. } | Op::SendFds { .. } => Lane::Send,
             Op::Shutdown(Half::Write | Half::Both) => Lane::Send,
             Op::Shutdown(Half::Read) => Lane::Free,
             Op::RecvMessage { .. } | Op::SendMessage { .. } => Lane::Free,
@@ -183,6 +195,8 @@ impl Op {
             Op::RecvVectored { ref pieces, exact } => (pieces.length(), exact, true, None),
             Op::Send { length, all, .. } => (length, all, false, None),
             Op::SendVectored { ref pieces, all } => (pieces.length(), all, false, None),
+            Op::RecvFds { into, .. } => (into.length, false, true, None),
+            Op::SendFds { length, .. } => (length, false, false, None),
             Op::ReadAt { into, offset, exact, .. } => (into.length, exact, true, Some(offset)),
             Op::ReadAtVectored { ref pieces, offset, exact } => (pieces.length(), exact, true, Some(offset)),
             Op::WriteAt { length, offset, all, .. } => (length, all, false, Some(offset)),
@@ -226,6 +240,7 @@ impl Op {
         unsafe {
             match self {
                 Op::Path(path) => path.free(),
+                Op::RecvFds { passing, .. } | Op::SendFds { passing, .. } => passing.free(blocks),
                 Op::RecvMessage { envelope } | Op::SendMessage { envelope } => envelope.free(blocks),
                 op => op.pieces().into_iter().for_each(|pieces| pieces.free(blocks)),
             }
@@ -354,6 +369,8 @@ pub struct End {
     pub(crate) message: Option<(bool, RecvControl)>,
     /// What the system answered to a poll.
     pub(crate) ready: u32,
+    /// What came beside the bytes, and whether some were lost.
+    pub(crate) descriptors: (Vec<OwnedDescriptor>, bool),
 }
 
 impl End {

@@ -22,6 +22,8 @@
 //! | [`SendTo`] | [`send_to`](crate::EventLoop::send_to) | [`Done<B>`](Done) | native: `SENDMSG` | not supported |
 //! | [`SendDatagram`] | [`send_datagram`](crate::EventLoop::send_datagram) | [`Done<B>`](Done) | native: `SENDMSG` | not supported |
 //! | [`SendMsg`] |  | [`Done<V>`](Done) | native: `SENDMSG` | not supported |
+//! | [`RecvFds`] |  | [`ReceivedFds<B>`](ReceivedFds) | native: `RECVMSG` | not supported |
+//! | [`SendFds`] |  | [`SentFds<B>`](SentFds) | native: `SENDMSG` | not supported |
 //! | [`Shutdown`] | [`shutdown`](crate::EventLoop::shutdown) | `Result<(), Error>` | a system call that never waits: shutdown(2) | the simulation |
 //! | [`SendFile`] | [`send_file`](crate::EventLoop::send_file) | [`SentFile`] | other operations: `READ` and `SEND` | not supported |
 //! | [`Splice`] | [`splice`](crate::EventLoop::splice) | [`Spliced`] | other operations: `RECV` and `SEND` | other operations |
@@ -64,6 +66,7 @@ mod close;
 mod files;
 mod local;
 mod net;
+mod passing;
 mod pipes;
 mod poll;
 mod send_file;
@@ -88,6 +91,7 @@ pub use files::{
 };
 pub use local::ConnectUnix;
 pub use net::{Accept, Accepted, Connect, Half, Recv, RecvVectored, Send, SendVectored, Shutdown};
+pub use passing::{ReceivedFds, RecvFds, SendFds, SentFds};
 pub use pipes::OpenFifo;
 pub use poll::{Interest, Poll, PollMany, Readiness};
 pub use send_file::{Progress, SendFile, SentFile};
@@ -286,6 +290,10 @@ pub enum Kind {
     SendDatagram,
     /// [`SendMsg`].
     SendMsg,
+    /// [`RecvFds`].
+    RecvFds,
+    /// [`SendFds`].
+    SendFds,
     /// [`Shutdown`].
     Shutdown,
     /// [`SendFile`].
@@ -428,6 +436,8 @@ impl fmt::Display for Kind {
             Kind::SendTo => "send_to",
             Kind::SendDatagram => "send_datagram",
             Kind::SendMsg => "send_msg",
+            Kind::RecvFds => "recv_fds",
+            Kind::SendFds => "send_fds",
             Kind::Shutdown => "shutdown",
             Kind::SendFile => "send_file",
             Kind::Splice => "splice",

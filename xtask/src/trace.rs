@@ -21,10 +21,11 @@ const ALLOWED: [&str; 9] =
 
 /// What goes before the ring's part, at once, when the operation is submitted.
 // A poll duplicates what it is about, and asks whether its close might linger.
-// The kernel is given more threads for opens that wait; what a path led to is looked at.
-const FIRST: [(&str, &[&str]); 5] = [
+// What was sent is closed here. The kernel is given more threads for opens that wait; what a path led to is looked at.
+const FIRST: [(&str, &[&str]); 6] = [
     ("Connect", &["socket"]),
     ("ConnectUnix", &["socket"]),
+    ("SendFds", &["close"]),
     ("OpenFifo", &["io_uring_register", "fstat"]),
     ("Poll", &["fcntl", "getsockopt"]),
     ("PollMany", &["fcntl", "getsockopt"]),

@@ -30,6 +30,7 @@ mod local;
 mod moving;
 mod odin;
 mod panics;
+mod passing;
 mod peer;
 mod pipes;
 mod poll;
@@ -94,6 +95,7 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("moving", moving::CASES),
     ("odin", odin::CASES),
     ("panics", panics::CASES),
+    ("passing", passing::CASES),
     ("pipes", pipes::CASES),
     ("poll", poll::CASES),
     ("random", random::CASES),

@@ -33,6 +33,7 @@ pub const SKIPS: &[(&str, &str, &str)] = &[
     ("moving::a_dropped_detached_closes", "sim", "it looks at the descriptor"),
     ("moving::a_listener_moves_with_its_waiting_connections", "sim", "its peers are sockets of std"),
     ("local::*", "sim", "it has no Unix sockets: see lacking"),
+    ("passing::*", "sim", "it has no Unix sockets: see lacking"),
     ("pipes::*", "sim", "it has no pipes: see lacking"),
     ("poll::*", "sim", "it has no descriptors to poll: see lacking"),
     (

@@ -145,6 +145,9 @@ impl Backend for Sim {
             Op::RecvMessage { .. } | Op::SendMessage { .. } => {
                 unreachable!("nobody has a socket for it: `bind_udp` and `adopt` are unsupported")
             }
+            Op::RecvFds { .. } | Op::SendFds { .. } => {
+                unreachable!("nothing makes a Unix socket's handle here")
+            }
             Op::Path(_) => {
                 let outcome = Outcome::Refused(ErrorKind::Unsupported);
                 let completion = Completion { token: shot.token, outcome };

@@ -71,6 +71,16 @@ pub(super) fn prepare(shot: &Shot<'_>) -> squeue::Entry {
         Op::Sync { .. } | Op::Truncate { .. } | Op::Allocate { .. } | Op::Path(_) => {
             files::prepare(shot.op, fd)
         }
+        Op::RecvFds { into, passing } => {
+            let message = passing.message(into.memory.as_ptr(), into.length);
+            let flags = libc::MSG_CMSG_CLOEXEC as u32;
+            opcode::RecvMsg::new(fd, message.as_ptr().cast()).flags(flags).build()
+        }
+        Op::SendFds { from, length, passing } => {
+            let message = passing.message(from.cast_mut(), *length);
+            let flags = libc::MSG_NOSIGNAL as u32;
+            opcode::SendMsg::new(fd, message.as_ptr().cast_const().cast()).flags(flags).build()
+        }
         Op::Poll { interest, many, .. } => {
             opcode::PollAdd::new(fd, unix::events(*interest)).multi(*many).build()
         }

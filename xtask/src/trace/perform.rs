@@ -18,6 +18,7 @@ pub fn perform(operation: &str) -> Result<bool, Failure> {
         "RecvFrom" | "RecvMsg" | "SendTo" | "SendDatagram" | "SendMsg" => datagrams(&io, operation)?,
         "Poll" | "PollMany" => readiness(&io, operation)?,
         "ConnectUnix" => local(&io)?,
+        "RecvFds" | "SendFds" => passing(&io, operation)?,
         "Open" | "OpenFifo" | "Stat" => paths(&io, operation)?,
         "ReadAt" | "ReadAtVectored" | "WriteAt" | "WriteAtVectored" => positions(&io, operation)?,
         "Read" | "Write" | "Seek" => cursor(&io, operation)?,
@@ -121,6 +122,18 @@ fn local(io: &EventLoop) -> Result<(), Failure> {
     let _listener = io.listen_unix(address.clone())?;
     between_marks(io, op::ConnectUnix::new(address)).map(drop)?;
     Ok(())
+}
+
+fn passing(io: &EventLoop, operation: &str) -> Result<(), Failure> {
+    let (one, other) = io.unix_pair()?;
+    let file = std::fs::File::open("/dev/null")?;
+    let send = op::SendFds::new(one, "hello", vec![file.into()]);
+    if operation == "SendFds" {
+        return Ok(between_marks(io, send).result?);
+    }
+    io.submit(send, |_, _, _| ());
+    io.run()?;
+    Ok(between_marks(io, op::RecvFds::new(other, vec![0; 64], 1)).result?)
 }
 
 fn paths(io: &EventLoop, operation: &str) -> Result<(), Failure> {

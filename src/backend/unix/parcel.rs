@@ -1,0 +1,131 @@
+//! Descriptors beside the bytes of a message: `SCM_RIGHTS` (unix(7)), as the system reads and writes it.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
+
+/// The most descriptors that one message carries: `SCM_MAX_FD`.
+pub(crate) const MOST_DESCRIPTORS: usize = 253;
+
+/// How many bytes a control message's header takes, and where its data begins.
+const HEADER: usize = {
+    // SAFETY: it only computes.
+    (unsafe { libc::CMSG_LEN(0) }) as usize
+};
+
+const DESCRIPTOR: usize = size_of::<RawFd>();
+
+/// The room for one control message with this many descriptors.
+const fn space(descriptors: usize) -> usize {
+    // SAFETY: it only computes.
+    (unsafe { libc::CMSG_SPACE((descriptors * DESCRIPTOR) as u32) }) as usize
+}
+
+const ROOM: usize = space(MOST_DESCRIPTORS);
+
+#[repr(C, align(8))]
+struct Control([u8; ROOM]);
+
+const _: () = assert!(align_of::<libc::cmsghdr>() <= 8);
+
+/// One message: its header, its one piece of memory, and the descriptors.
+pub(crate) struct Parcel {
+    message: MaybeUninit<libc::msghdr>,
+    piece: libc::iovec,
+    control: Control,
+    /// How much of it is sent, or may be received.
+    length: usize,
+    /// The system has written what it received, and nobody has taken it yet.
+    arrived: bool,
+}
+
+impl Parcel {
+    fn with(length: usize) -> Parcel {
+        let piece = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+        let control = Control([0; ROOM]);
+        Parcel { message: MaybeUninit::zeroed(), piece, control, length, arrived: false }
+    }
+
+    /// Room for so many descriptors, at most `MOST_DESCRIPTORS`.
+    pub(crate) fn to_receive(descriptors: usize) -> Parcel {
+        assert!(descriptors <= MOST_DESCRIPTORS, "checked before");
+        Parcel::with(if descriptors == 0 { 0 } else { space(descriptors) })
+    }
+
+    /// With these descriptors, at most `MOST_DESCRIPTORS`, which stay open until the message is sent.
+    pub(crate) fn to_send(descriptors: &[OwnedFd]) -> Parcel {
+        let mut parcel = Parcel::to_receive(descriptors.len());
+        if descriptors.is_empty() {
+            return parcel;
+        }
+        // SAFETY: every field of cmsghdr is a number.
+        let mut header: libc::cmsghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+        header.cmsg_len = (HEADER + descriptors.len() * DESCRIPTOR) as _;
+        header.cmsg_level = libc::SOL_SOCKET;
+        header.cmsg_type = libc::SCM_RIGHTS;
+        // SAFETY: there is room for a header, aligned as one.
+        unsafe { parcel.control.0.as_mut_ptr().cast::<libc::cmsghdr>().write(header) };
+        for (place, descriptor) in parcel.control.0[HEADER..].chunks_exact_mut(DESCRIPTOR).zip(descriptors) {
+            place.copy_from_slice(&descriptor.as_raw_fd().to_ne_bytes());
+        }
+        parcel
+    }
+
+    /// The header for the next shot, with this memory. It lies in the parcel, which doesn't move until the shot is over.
+    pub(crate) fn message(&mut self, memory: *mut u8, length: usize) -> NonNull<u8> {
+        self.piece = libc::iovec { iov_base: memory.cast(), iov_len: length };
+        // SAFETY: every field of msghdr may be zero: null pointers and zero lengths.
+        let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+        header.msg_iov = &raw mut self.piece;
+        header.msg_iovlen = 1;
+        if self.length > 0 {
+            header.msg_control = self.control.0.as_mut_ptr().cast();
+            header.msg_controllen = self.length as _;
+        }
+        NonNull::from(self.message.write(header)).cast()
+    }
+
+    /// The system has received a message by this parcel.
+    pub(crate) fn arrived(&mut self) {
+        self.arrived = true;
+    }
+
+    /// The descriptors that were received, once; and whether some were lost, because there was no room for them here or
+    /// in the process: then the others are closed.
+    pub(crate) fn take(&mut self) -> (Vec<OwnedFd>, bool) {
+        if !std::mem::take(&mut self.arrived) {
+            return (Vec::new(), false);
+        }
+        // SAFETY: zeroed at first, and `message` has written it before the shot.
+        let message = unsafe { self.message.assume_init_ref() };
+        let lost = message.msg_flags & libc::MSG_CTRUNC != 0;
+        let written: usize = message.msg_controllen as _;
+        let written = written.min(self.length);
+        let mut descriptors = Vec::new();
+        if written > HEADER {
+            // SAFETY: the system has written a header there, which is aligned as one.
+            let header = unsafe { self.control.0.as_ptr().cast::<libc::cmsghdr>().read() };
+            let end: usize = header.cmsg_len as _;
+            let end = end.min(written);
+            let rights = header.cmsg_level == libc::SOL_SOCKET && header.cmsg_type == libc::SCM_RIGHTS;
+            if rights && end > HEADER {
+                descriptors = self.control.0[HEADER..end].chunks_exact(DESCRIPTOR).map(owned).collect();
+            }
+        }
+        if lost {
+            descriptors.clear();
+        }
+        (descriptors, lost)
+    }
+
+    /// Where it lies, for whoever frees it.
+    pub(crate) fn place(parcel: NonNull<Parcel>) -> NonNull<u8> {
+        parcel.cast()
+    }
+}
+
+fn owned(number: &[u8]) -> OwnedFd {
+    let number = RawFd::from_ne_bytes(number.try_into().expect("a chunk of this size"));
+    // SAFETY: the system has just opened it for this process and told nobody else.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
