@@ -25,7 +25,7 @@ const ALLOWED: [&str; 9] =
 const FIRST: [(&str, &[&str]); 6] = [
     ("Connect", &["socket"]),
     ("ConnectUnix", &["socket"]),
-    ("SendFds", &["close"]),
+    ("SendFds", &["fcntl", "close"]),
     ("OpenFifo", &["io_uring_register", "fstat"]),
     ("Poll", &["fcntl", "getsockopt"]),
     ("PollMany", &["fcntl", "getsockopt"]),
