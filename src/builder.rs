@@ -47,7 +47,7 @@ pub struct Builder {
     pub(crate) backend: Backend,
     pub(crate) simulation: Option<Simulation>,
     pub(crate) ring_size: u32,
-    pub(crate) busy_poll: Duration,
+    pub(crate) busy_poll: Option<Duration>,
     pub(crate) completion_budget: usize,
     pub(crate) timer_budget: usize,
     pub(crate) remote_capacity: usize,
@@ -60,7 +60,7 @@ impl Default for Builder {
             backend: Backend::Auto,
             simulation: None,
             ring_size: 1024,
-            busy_poll: Duration::ZERO,
+            busy_poll: None,
             completion_budget: 4096,
             timer_budget: 4096,
             remote_capacity: 4096,
@@ -124,10 +124,14 @@ impl Builder {
         self
     }
 
-    /// For how long a tick that finds nothing to do looks again and again before it sleeps; not at all by default.
+    /// For how long a tick that finds nothing to do looks again and again before it sleeps; zero for never.
     ///
-    /// Being woken costs a sleeping thread tens of microseconds, in a virtual machine more. A loop that has a core to
-    /// itself saves them with a few hundred microseconds here, and keeps that core busy for it.
+    /// Being woken costs a sleeping thread some microseconds, in a virtual machine tens of them. A loop that has a core
+    /// to itself saves them with a few hundred microseconds here, and keeps that core busy for it.
+    ///
+    /// By default the loop learns for how long: for up to 50 us, where other threads ([`Remote`](crate::Remote), the
+    /// thread pool) lately came that soon after it had begun to wait. It never looks while no other thread could come,
+    /// if there is only one CPU, or after it has looked in vain. In a [`Simulation`] no loop ever looks.
     ///
     /// ```
     /// use std::time::Duration;
@@ -135,7 +139,7 @@ impl Builder {
     /// # Ok::<(), nbio::Error>(())
     /// ```
     pub fn busy_poll(mut self, duration: Duration) -> Builder {
-        self.busy_poll = duration;
+        self.busy_poll = Some(duration);
         self
     }
 

@@ -14,6 +14,7 @@ use loom::thread;
 mod sync {
     pub use loom::sync::atomic::{AtomicBool, Ordering};
     pub use loom::sync::{Condvar, Mutex, MutexGuard};
+    pub use std::time::Instant;
 }
 
 #[allow(dead_code, reason = "not all of it is needed here")]

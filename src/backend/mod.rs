@@ -366,6 +366,14 @@ impl AnyBackend {
         }
     }
 
+    /// Whether another thread could run while the loop's looks for what it does.
+    pub(crate) fn has_company(&self) -> bool {
+        match self {
+            AnyBackend::Uring(uring) => uring.has_company(),
+            AnyBackend::Sim(_) => false,
+        }
+    }
+
     /// Everything that is not on the way of every message.
     pub(crate) fn cold(&mut self) -> &mut dyn Backend {
         match self {

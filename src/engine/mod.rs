@@ -42,7 +42,7 @@ use crate::{Error, ErrorKind, Instant};
 use blocks::Blocks;
 use handles::Handles;
 use number::LoopNumber;
-use remote::{Entry, Shared};
+use remote::{Entry, Look, Shared};
 use slots::Slots;
 use timers::Timers;
 
@@ -55,7 +55,8 @@ pub struct Core {
     /// For other threads; made when one is first asked for.
     remote: OnceCell<Arc<Shared>>,
     remote_capacity: usize,
-    busy_poll: Duration,
+    /// The builder said for how long to look before every wait.
+    always_looks: bool,
     /// Buffers of operations of several steps that are over, for the next ones.
     spare: RefCell<Vec<Vec<u8>>>,
 }
@@ -79,12 +80,16 @@ pub(crate) struct Engine {
     remote_budget: usize,
     /// What other threads gave the loop to do, as far as a tick has taken it over.
     batch: VecDeque<Entry>,
+    look: Look,
 }
 
 impl Core {
     pub(crate) fn new(builder: &Builder) -> Result<Core, Error> {
         let (backend, reason) = AnyBackend::new(builder)?;
         let number = LoopNumber::take()?;
+        // A simulated clock stands still while somebody looks.
+        let busy_poll = if builder.simulation.is_some() { Some(Duration::ZERO) } else { builder.busy_poll };
+        let always_looks = busy_poll.is_some_and(|length| !length.is_zero());
         let engine = Engine {
             slots: Slots::new(number.floor()),
             blocks: Blocks::new(),
@@ -99,10 +104,10 @@ impl Core {
             timer_budget: builder.timer_budget,
             remote_budget: builder.remote_budget,
             batch: VecDeque::new(),
+            look: busy_poll.map_or(Look::learnt(), Look::Fixed),
         };
         let (ticking, stop) = (Cell::new(false), Cell::new(false));
         let (remote, remote_capacity) = (OnceCell::new(), builder.remote_capacity);
-        let busy_poll = builder.busy_poll;
         Ok(Core {
             engine: RefCell::new(engine),
             ticking,
@@ -110,7 +115,7 @@ impl Core {
             reason,
             remote,
             remote_capacity,
-            busy_poll,
+            always_looks,
             spare: RefCell::default(),
         })
     }

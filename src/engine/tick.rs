@@ -131,27 +131,7 @@ impl Core {
             let timer = timer.map(|at| Instant::from_nanos(at) - engine.backend.now());
             [limit, timer].into_iter().flatten().min()
         };
-        let sleeps = limit != Some(Duration::ZERO);
-        let limit =
-            if sleeps && !self.busy_poll.is_zero() { self.poll_busily(engine, limit)? } else { limit };
         self.wait_for_backend(engine, limit)
-    }
-
-    /// Looks again and again for as long as the builder said. What is left of the limit: nothing, if something has come.
-    fn poll_busily(&self, engine: &mut Engine, limit: Option<Duration>) -> Result<Option<Duration>, Error> {
-        let start = engine.backend.now();
-        let patience = limit.map_or(self.busy_poll, |limit| limit.min(self.busy_poll));
-        loop {
-            engine.backend.wait(Some(Duration::ZERO), &mut engine.completions)?;
-            if !engine.completions.is_empty() || self.is_asked_for() {
-                return Ok(Some(Duration::ZERO));
-            }
-            let passed = engine.backend.now() - start;
-            if passed >= patience {
-                return Ok(limit.map(|limit| limit.saturating_sub(passed)));
-            }
-            std::hint::spin_loop();
-        }
     }
 
     /// A repeating callback has returned: its time comes again, unless it was cancelled or removed meanwhile.

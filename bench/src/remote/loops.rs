@@ -29,8 +29,8 @@ struct NbioDoor {
 }
 
 impl NbioDoor {
-    fn serve(busy_poll: Duration, give: impl FnOnce(Self) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        let io: EventLoop = nbio::Builder::new().busy_poll(busy_poll).build()?;
+    fn serve(settings: nbio::Builder, give: impl FnOnce(Self) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let io: EventLoop = settings.build()?;
         let remote = io.remote()?;
         let keep_alive = remote.keep_alive();
         give(Self { remote, _keep_alive: keep_alive })?;
@@ -51,7 +51,7 @@ pub struct NbioRun(NbioDoor);
 
 impl<R: Reply> Door<R> for NbioRun {
     fn serve(doors: &mpsc::Sender<Self>) -> anyhow::Result<()> {
-        NbioDoor::serve(Duration::ZERO, |door| doors.send(Self(door)).context("giving the door"))
+        NbioDoor::serve(nbio::Builder::new(), |door| doors.send(Self(door)).context("giving the door"))
     }
 
     fn ask(&self, reply: R) {
@@ -59,14 +59,29 @@ impl<R: Reply> Door<R> for NbioRun {
     }
 }
 
-/// The same, on a loop that looks for a while before it sleeps.
+/// The same, on a loop that always looks for a while before it sleeps.
 #[derive(Clone)]
 pub struct NbioBusy(NbioDoor);
 
 impl<R: Reply> Door<R> for NbioBusy {
     fn serve(doors: &mpsc::Sender<Self>) -> anyhow::Result<()> {
-        let busy_poll = Duration::from_millis(1);
-        NbioDoor::serve(busy_poll, |door| doors.send(Self(door)).context("giving the door"))
+        let settings = nbio::Builder::new().busy_poll(Duration::from_millis(1));
+        NbioDoor::serve(settings, |door| doors.send(Self(door)).context("giving the door"))
+    }
+
+    fn ask(&self, reply: R) {
+        self.0.remote.run(move |(), _| reply.answer()).expect("room in the queue");
+    }
+}
+
+/// The same, on a loop that never looks before it sleeps.
+#[derive(Clone)]
+pub struct NbioAsleep(NbioDoor);
+
+impl<R: Reply> Door<R> for NbioAsleep {
+    fn serve(doors: &mpsc::Sender<Self>) -> anyhow::Result<()> {
+        let settings = nbio::Builder::new().busy_poll(Duration::ZERO);
+        NbioDoor::serve(settings, |door| doors.send(Self(door)).context("giving the door"))
     }
 
     fn ask(&self, reply: R) {
@@ -80,7 +95,7 @@ pub struct NbioSubmit(NbioDoor);
 
 impl<R: Reply> Door<R> for NbioSubmit {
     fn serve(doors: &mpsc::Sender<Self>) -> anyhow::Result<()> {
-        NbioDoor::serve(Duration::ZERO, |door| doors.send(Self(door)).context("giving the door"))
+        NbioDoor::serve(nbio::Builder::new(), |door| doors.send(Self(door)).context("giving the door"))
     }
 
     fn ask(&self, reply: R) {

@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::measure::{self, Summary};
 use crate::report;
 use answers::{Answers, Channel, Oneshot, Unpark};
-use loops::{Door, NbioBusy, NbioRun, NbioSubmit, TokioChannel, TokioSpawn};
+use loops::{Door, NbioAsleep, NbioBusy, NbioRun, NbioSubmit, TokioChannel, TokioSpawn};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -31,6 +31,9 @@ pub struct Args {
     /// Questions per measurement, all threads together [default: what takes about half a second]
     #[arg(long)]
     questions: Option<usize>,
+    /// How long a thread rests after each batch, in microseconds: then CPU time is what counts
+    #[arg(long, default_value_t = 0)]
+    pause_us: u64,
     /// Times to measure every way under every load
     #[arg(long, default_value_t = 9)]
     repeats: usize,
@@ -79,10 +82,11 @@ struct Sample {
 type Measure = fn(&Args, Load) -> anyhow::Result<(Duration, Duration)>;
 
 /// How it is asked, and how answered.
-const WAYS: [(&str, Measure); 11] = [
+const WAYS: [(&str, Measure); 12] = [
     ("nbio run, unpark", measure_once::<NbioRun, Unpark>),
     ("nbio run, std channel", measure_once::<NbioRun, Channel>),
     ("nbio run, oneshot", measure_once::<NbioRun, Oneshot>),
+    ("nbio run, unpark, asleep", measure_once::<NbioAsleep, Unpark>),
     ("nbio run, unpark, busy", measure_once::<NbioBusy, Unpark>),
     ("nbio submit, unpark", measure_once::<NbioSubmit, Unpark>),
     ("nbio submit, std channel", measure_once::<NbioSubmit, Channel>),
@@ -155,7 +159,7 @@ fn measure_once<D: Door<A::Reply>, A: Answers>(
         let askers: Vec<_> = (0..load.threads)
             .map(|_| {
                 let (door, barrier) = (door.clone(), &barrier);
-                scope.spawn(move || ask::<D, A>(&door, load, args.thread_core, barrier))
+                scope.spawn(move || ask::<D, A>(&door, load, args, barrier))
             })
             .collect();
         drop(door);
@@ -175,10 +179,11 @@ fn measure_once<D: Door<A::Reply>, A: Answers>(
 fn ask<D: Door<A::Reply>, A: Answers>(
     door: &D,
     load: Load,
-    core: usize,
+    args: &Args,
     barrier: &Barrier,
 ) -> anyhow::Result<()> {
-    let pinned = measure::pin_to_core(core);
+    let pinned = measure::pin_to_core(args.thread_core);
+    let pause = Duration::from_micros(args.pause_us);
     let mut answers = A::new(load.batch);
     let mut rounds = |count| {
         for _ in 0..count {
@@ -187,6 +192,9 @@ fn ask<D: Door<A::Reply>, A: Answers>(
                 door.ask(answers.reply());
             }
             answers.wait();
+            if !pause.is_zero() {
+                thread::sleep(pause);
+            }
         }
     };
     rounds((load.rounds() / 10).max(1));

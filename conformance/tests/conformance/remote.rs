@@ -1,6 +1,8 @@
 //! Other threads: what they give the loop, and waking it. Guarantees 1, 9 and 11.
 
+use std::cell::Cell;
 use std::io::{Read, Write};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -18,6 +20,7 @@ pub const CASES: &[Case] = &[
     Case { name: "wake_during_a_wait", run: wake_during_a_wait },
     Case { name: "wake_asks_run_until_again", run: wake_asks_run_until_again },
     Case { name: "a_loop_that_polls_busily_hears_of_all", run: polls_busily },
+    Case { name: "a_loop_that_looks_for_an_hour_sees_all", run: looks_for_an_hour },
     Case { name: "wakes_of_its_own_thread", run: wakes_of_its_own_thread },
     Case { name: "entries_run_on_the_loops_thread", run: entries_run_on_the_loops_thread },
     Case { name: "entries_of_a_thread_keep_their_order", run: entries_of_a_thread_keep_their_order },
@@ -118,8 +121,11 @@ fn wake_asks_run_until_again(subject: &Subject) {
 
 /// However long it looks before it sleeps: wakes, entries, timers and the end come as without.
 fn polls_busily(subject: &Subject) {
-    for micros in [1, 50, 100_000] {
-        let builder = subject.builder().busy_poll(Duration::from_micros(micros));
+    for micros in [None, Some(0), Some(1), Some(50), Some(100_000)] {
+        let builder = match micros {
+            Some(micros) => subject.builder().busy_poll(Duration::from_micros(micros)),
+            None => subject.builder(),
+        };
         let io: EventLoop<u32> = builder.build().unwrap();
         let remote = io.remote().unwrap();
         let keep_alive = remote.keep_alive();
@@ -148,6 +154,20 @@ fn polls_busily(subject: &Subject) {
         giver.join().unwrap();
         assert!(io.tick_with(&mut count, Some(Duration::from_millis(1))).is_ok());
     }
+}
+
+/// A timer ends the look, and so does what the backend brings.
+fn looks_for_an_hour(subject: &Subject) {
+    let io: EventLoop = subject.builder().busy_poll(HOUR).build().unwrap();
+    let (stream, mut peer) = subject.pair(&io);
+    let bytes = Rc::new(Cell::new(0));
+    let seen = bytes.clone();
+    io.recv(stream, [0; 1], move |_, _, done| seen.set(done.bytes));
+    io.timer(Duration::from_millis(1), move |_, io, _| {
+        io.timer(Duration::from_millis(1), move |_, _, _| peer.write_all(b"x").unwrap());
+    });
+    io.run().unwrap();
+    assert_eq!(bytes.get(), 1);
 }
 
 /// Also from the loop's own thread, inside a callback.

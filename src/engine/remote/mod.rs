@@ -1,6 +1,7 @@
 //! The engine's side of other threads: what they share with a loop, and when the loop looks at it.
 
 mod entry;
+mod look;
 mod queue;
 mod sync;
 #[cfg(test)]
@@ -9,7 +10,7 @@ mod tests;
 use std::sync::Arc;
 use std::task::Waker;
 use std::thread::ThreadId;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::erased::Context;
 use super::{Core, Engine};
@@ -18,6 +19,8 @@ use crate::op::Kind;
 use crate::{Error, ErrorKind};
 
 pub(crate) use entry::{Entry, Job};
+use look::Found;
+pub(crate) use look::Look;
 use queue::{Queue, Refusal};
 
 /// What a loop shares with other threads. It outlives the loop for as long as one of them holds it.
@@ -87,7 +90,13 @@ impl Core {
         if let Some(shared) = self.remote.get() {
             return Ok(shared.clone());
         }
-        let waker = self.engine.borrow_mut().backend.cold().waker()?;
+        let waker = {
+            let mut engine = self.engine.borrow_mut();
+            if engine.look.learns() && !engine.backend.has_company() {
+                engine.look = Look::Fixed(Duration::ZERO);
+            }
+            engine.backend.cold().waker()?
+        };
         Ok(self.remote.get_or_init(|| Arc::new(Shared::new(self.remote_capacity, waker))).clone())
     }
 
@@ -108,8 +117,8 @@ impl Core {
     #[inline]
     pub(super) fn wait_for_backend(&self, engine: &mut Engine, limit: Option<Duration>) -> Result<(), Error> {
         match self.remote.get() {
-            None => engine.backend.wait(limit, &mut engine.completions),
-            Some(shared) => engine.wait_for_others(shared, limit),
+            None if !self.always_looks => engine.backend.wait(limit, &mut engine.completions),
+            shared => engine.wait_for_others(shared, limit),
         }
     }
 
@@ -117,11 +126,6 @@ impl Core {
     pub(super) fn has_remote_work(&self) -> bool {
         let Some(shared) = self.remote.get() else { return false };
         !self.engine.borrow().batch.is_empty() || shared.queue.needs_loop()
-    }
-
-    /// Whether another thread wants something of the loop, or did a moment ago.
-    pub(super) fn is_asked_for(&self) -> bool {
-        self.remote.get().is_some_and(|shared| shared.queue.is_ready())
     }
 
     /// Whether entries of other threads wait.
@@ -152,21 +156,65 @@ impl Core {
 }
 
 impl Engine {
-    /// Waits for the backend, another thread, or `limit`.
+    /// Looks for what has come, for as long as experience or the builder says, then sleeps until the backend or another
+    /// thread has something, or `limit` has passed.
     #[inline(never)]
-    fn wait_for_others(&mut self, shared: &Arc<Shared>, limit: Option<Duration>) -> Result<(), Error> {
+    fn wait_for_others(
+        &mut self,
+        shared: Option<&Arc<Shared>>,
+        limit: Option<Duration>,
+    ) -> Result<(), Error> {
         let would_wait = limit != Some(Duration::ZERO) && self.batch.is_empty();
-        let sleeps = shared.queue.before_wait(would_wait);
-        let limit = if sleeps { limit } else { Some(Duration::ZERO) };
-        if sleeps {
-            // Whoever could wake the loop holds a share of this, and only from one comes another.
-            self.backend.cold().expect_wakes(Arc::strong_count(shared) > 1);
+        // Whoever could wake the loop holds a share of this, and only from one comes another.
+        let company = shared.is_some_and(|shared| Arc::strong_count(shared) > 1);
+        let limit = if would_wait { limit } else { Some(Duration::ZERO) };
+        let begin = (would_wait && company && self.look.learns()).then(Instant::now);
+        let limit = if would_wait { self.look_around(shared, company, limit)? } else { limit };
+        let Some(shared) = shared else { return self.backend.wait(limit, &mut self.completions) };
+        let sleeps = shared.queue.before_wait(limit != Some(Duration::ZERO));
+        if !sleeps {
+            return self.backend.wait(Some(Duration::ZERO), &mut self.completions);
         }
+        self.backend.cold().expect_wakes(company);
         let waited = self.backend.wait(limit, &mut self.completions);
-        if sleeps {
-            shared.queue.after_wait();
+        let roused = shared.queue.after_wait();
+        if let Some(begin) = begin {
+            self.look.slept(roused.map(|roused| roused.saturating_duration_since(begin)));
         }
         waited
+    }
+
+    /// Looks again and again. What is left of the limit: nothing, if something has come.
+    fn look_around(
+        &mut self,
+        shared: Option<&Arc<Shared>>,
+        company: bool,
+        limit: Option<Duration>,
+    ) -> Result<Option<Duration>, Error> {
+        let asked = || shared.is_some_and(|shared| shared.queue.is_ready());
+        let length = self.look.length(company);
+        if length.is_zero() || asked() {
+            return Ok(limit);
+        }
+        let start = self.backend.now();
+        let length = limit.map_or(length, |limit| limit.min(length));
+        let (found, passed) = loop {
+            self.backend.wait(Some(Duration::ZERO), &mut self.completions)?;
+            let passed = self.backend.now() - start;
+            if !self.completions.is_empty() {
+                break (Found::Completed, passed);
+            } else if asked() {
+                break (Found::Asked, passed);
+            } else if passed >= length {
+                break (Found::Nothing, passed);
+            }
+            std::hint::spin_loop();
+        };
+        self.look.ended(found);
+        match found {
+            Found::Nothing => Ok(limit.map(|limit| limit.saturating_sub(passed))),
+            Found::Asked | Found::Completed => Ok(Some(Duration::ZERO)),
+        }
     }
 
     /// Takes over what other threads have put there; how many entries this tick runs.

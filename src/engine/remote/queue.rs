@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::sync::PoisonError;
 use std::task::Waker;
 
-use super::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
+use super::sync::{AtomicBool, Condvar, Instant, Mutex, MutexGuard, Ordering};
 
 /// `E` is an entry, of which a bounded number fits; `C` is a completion, whose number the operations bound.
 pub(crate) struct Queue<E, C> {
@@ -33,6 +33,8 @@ struct State<E, C> {
     woken: bool,
     /// The loop waits, or is about to: it must be woken by the waker. Whoever does so takes the flag away.
     sleeping: bool,
+    /// When the waker was last called.
+    roused: Option<Instant>,
     /// No entry is taken any more.
     closed: bool,
     /// How many threads wait for room.
@@ -56,6 +58,7 @@ impl<E, C> Queue<E, C> {
             completions: VecDeque::new(),
             woken: false,
             sleeping: false,
+            roused: None,
             closed: false,
             waiting: 0,
             keep_alives: 0,
@@ -136,6 +139,9 @@ impl<E, C> Queue<E, C> {
     fn rouse(&self, mut state: MutexGuard<'_, State<E, C>>) {
         self.ready.store(true, Ordering::Relaxed);
         let sleeping = std::mem::take(&mut state.sleeping);
+        if sleeping {
+            state.roused = Some(Instant::now());
+        }
         drop(state);
         if sleeping {
             self.waker.wake_by_ref();
@@ -180,12 +186,14 @@ impl<E, C> Queue<E, C> {
         state.sleeping
     }
 
-    /// The loop's sleep is over. Who has asked for a round so far has it.
-    pub(crate) fn after_wait(&self) {
+    /// The loop's sleep is over. Who has asked for a round so far has it. When somebody called the waker, if anybody
+    /// did.
+    pub(crate) fn after_wait(&self) -> Option<Instant> {
         let mut state = self.lock();
         state.sleeping = false;
         state.woken = false;
         self.ready.store(state.holds_anything(), Ordering::Relaxed);
+        state.roused.take()
     }
 
     /// Whether something may be there: a look without the lock.

@@ -2,3 +2,4 @@
 
 pub(super) use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) use std::sync::{Condvar, Mutex, MutexGuard};
+pub(super) use std::time::Instant;
