@@ -342,6 +342,7 @@ impl Engine {
     }
 
     /// Gives a closing handle's descriptor to the backend once nothing waits there any more.
+    #[inline]
     pub(super) fn close_if_idle(&mut self, entry: u32) {
         let table_entry = self.handles.entry_mut(entry);
         let idle = table_entry.state == EntryState::Closing && table_entry.operations == 0;

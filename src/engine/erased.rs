@@ -350,6 +350,7 @@ impl Engine {
     }
 
     /// Returns a slot's block, scratch and pieces, and then the slot.
+    #[inline]
     pub(crate) fn free_slot(&mut self, index: u32) {
         let storage = self.slots.storage(index);
         let header = self.slots.header_mut(index);

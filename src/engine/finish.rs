@@ -342,7 +342,7 @@ impl Engine {
         if short && !self.handles.entry(entry_index).send_broken {
             self.cancel_behind(entry_index);
         }
-        if lane.ordered() {
+        if lane.ordered() && self.handles.entry(entry_index).list(lane).head != NONE {
             self.begin_next(entry_index, lane);
         }
         self.close_if_idle(entry_index);
@@ -390,6 +390,7 @@ impl Engine {
     }
 
     /// The end of an operation, for its struct to make the callback's argument from.
+    #[inline]
     pub(super) fn end(&mut self, index: u32) -> End {
         let header = self.slots.header(index);
         let mut end = End {

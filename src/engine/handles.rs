@@ -159,11 +159,13 @@ impl Entry {
         &self.lists[lane as usize]
     }
 
+    #[inline]
     pub(crate) fn link(&mut self, lane: Lane, slots: &mut Slots, index: u32) {
         self.lists[lane as usize].push(slots, index);
         self.operations += 1;
     }
 
+    #[inline]
     pub(crate) fn unlink(&mut self, lane: Lane, slots: &mut Slots, index: u32) {
         self.lists[lane as usize].unlink(slots, index);
         self.operations -= 1;

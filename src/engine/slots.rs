@@ -125,6 +125,7 @@ impl Slots {
     }
 
     /// A slot in state `Placing`.
+    #[inline]
     pub(crate) fn allocate(&mut self) -> u32 {
         if self.free == NONE {
             self.add_page();
@@ -142,6 +143,7 @@ impl Slots {
     }
 
     /// Back to the free list. Its payload must be gone, and its block and scratch returned.
+    #[inline]
     pub(crate) fn free(&mut self, index: u32) {
         let free = self.free;
         let header = self.header_mut(index);

@@ -9,8 +9,8 @@ use super::op::{Offload, Op, Request, Schedule, Target};
 use super::paths::Call;
 use super::slots::{NONE, State};
 use super::timers::TimerKey;
-use crate::backend::{Address, Shot};
-use crate::handle::OpId;
+use crate::backend::{Address, Shot, Token};
+use crate::handle::{Id, OpId};
 use crate::op::Half;
 use crate::report::Support;
 use crate::{Error, ErrorKind, Instant};
@@ -30,6 +30,7 @@ impl Engine {
         header.op = request.op;
         header.background = request.options.background;
         header.inner = request.options.inner;
+        let id = OpId(Id::new(index, self.number.get(), header.generation));
         if !request.options.background {
             self.pending += 1;
         }
@@ -37,7 +38,7 @@ impl Engine {
             self.settle(index, Some(error));
             self.announce(index);
         }
-        self.op_id(index)
+        id
     }
 
     /// Finds what the operation is about and sets it going there. `now` is what the clock said, if it was asked.
@@ -137,10 +138,12 @@ impl Engine {
 
     /// Starts the operation at the head of an ordered list, and those behind it for as long as they end at once.
     pub(super) fn begin_next(&mut self, entry: u32, lane: Lane) {
+        let table_entry = self.handles.entry_mut(entry);
         // Ending one at once comes back here; a flag instead of a recursion as deep as the queue is long.
-        if std::mem::replace(&mut self.handles.entry_mut(entry).beginning[lane as usize], true) {
+        if table_entry.list(lane).head == NONE || table_entry.beginning[lane as usize] {
             return;
         }
+        table_entry.beginning[lane as usize] = true;
         loop {
             let index = self.handles.entry(entry).list(lane).head;
             if index == NONE || self.slots.header(index).state != State::Queued {
@@ -204,7 +207,6 @@ impl Engine {
 
     /// Gives one shot to the backend.
     pub(super) fn shoot(&mut self, index: u32, readiness_only: bool) {
-        let token = self.token(index);
         // What `report` and the documentation tell.
         debug_assert!(matches!(
             self.backend.cold().support(self.slots.header(index).kind),
@@ -217,8 +219,9 @@ impl Engine {
         if header.state == State::Queued {
             header.state = State::InFlight;
         }
+        let (token, handle) = (Token { index, generation: header.generation as u32 }, header.handle);
+        let (descriptor, lingers, means) = self.descriptor_of(handle);
         let header = self.slots.header(index);
-        let (descriptor, lingers, means) = self.descriptor_of(header.handle);
         self.backend.submit(Shot {
             token,
             descriptor,

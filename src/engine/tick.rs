@@ -234,6 +234,7 @@ impl Engine {
     }
 
     /// Frees the slot of an operation whose callback is about to run, or leaves it to the backend.
+    #[inline]
     pub(super) fn release_or_orphan(&mut self, index: u32) {
         let header = self.slots.header_mut(index);
         if !header.background {
