@@ -331,8 +331,7 @@ impl Engine {
 
     /// Closes an entry for nobody in particular.
     pub(super) fn close_entry(&mut self, entry: u32) {
-        let closer = self.slots.allocate();
-        let header = self.slots.header_mut(closer);
+        let (closer, header) = self.slots.allocate();
         header.kind = Kind::Close;
         header.op = Op::Close;
         // It keeps `run` going, so that what was closed is closed when `run` returns.
@@ -342,7 +341,6 @@ impl Engine {
     }
 
     /// Gives a closing handle's descriptor to the backend once nothing waits there any more.
-    #[inline]
     pub(super) fn close_if_idle(&mut self, entry: u32) {
         let table_entry = self.handles.entry_mut(entry);
         let idle = table_entry.state == EntryState::Closing && table_entry.operations == 0;

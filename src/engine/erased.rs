@@ -146,7 +146,7 @@ fn place<O: Describe, F>(core: &Core, operation: O, callback: F, vtable: &'stati
     // before the memory it lends is used.
     O::lend(unsafe { parts_of(payload).as_mut() }, &mut request, core);
     std::mem::forget(undo);
-    let operation = core.engine.borrow_mut().start(index, request);
+    let operation = core.engine.borrow_mut().start(index, &mut request);
     if O::HAS_PARTNER {
         // SAFETY: an operation of several steps has lent nothing to the backend, and its payload stays until a tick.
         O::submitted(unsafe { parts_of(payload).as_mut() }, operation, core);
@@ -329,12 +329,10 @@ impl Core {
 impl Engine {
     /// A slot, and in it or in a block the place for a payload, which the caller must write before anything else.
     fn allocate(&mut self, vtable: &'static Vtable) -> (u32, NonNull<u8>) {
-        let index = self.slots.allocate();
+        let (index, header) = self.slots.allocate();
         if !fits_inline(vtable.layout) {
-            let block = self.blocks.allocate(vtable.layout);
-            self.slots.header_mut(index).place = block;
+            header.place = self.blocks.allocate(vtable.layout);
         }
-        let header = self.slots.header_mut(index);
         header.vtable = Some(vtable);
         header.payload = Holds::Whole;
         (index, header.place)
@@ -357,7 +355,8 @@ impl Engine {
         assert!(!header.engaged, "the backend has let go");
         let (vtable, place) = (header.vtable.take(), header.place);
         let scratch = header.scratch.take();
-        let mut op = std::mem::replace(&mut header.op, super::op::Op::NextTick);
+        // SAFETY: the backend has let go.
+        unsafe { header.op.free_memory(&mut self.blocks) };
         if let Some(vtable) = vtable
             && place != storage
         {
@@ -368,8 +367,6 @@ impl Engine {
             // SAFETY: `start` took the block with this layout; the backend has let go.
             unsafe { self.blocks.free(scratch.cast(), super::start::SCRATCH) };
         }
-        // SAFETY: the backend has let go.
-        unsafe { op.free_memory(&mut self.blocks) };
         self.slots.free(index);
     }
 }

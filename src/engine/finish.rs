@@ -8,6 +8,7 @@ use super::handles::{EntryState, Lane};
 use super::op::{End, Op, Transfer};
 use super::paths::Call;
 use super::slots::{NONE, Payload, State};
+use super::timers::TimerKey;
 use crate::backend::{Address, Arrival, Completion, Outcome, RawDescriptor, is_cancelled};
 use crate::handle::NewId;
 use crate::{Error, ErrorKind, UnixAddress};
@@ -133,10 +134,21 @@ impl Engine {
     }
 
     fn judge(&mut self, index: u32, outcome: Outcome) -> Verdict {
+        let Outcome::Value(value) = outcome else { return self.judge_failed(index, outcome) };
         let header = self.slots.header(index);
-        let asked = header.error.filter(|_| header.state == State::Cancelling);
-        let unwanted = header.state != State::InFlight;
-        let kind = header.kind;
+        if let Some(transfer) = header.op.transfer() {
+            return self.moved(index, transfer, value as usize);
+        }
+        let item = matches!(header.op, Op::Poll { many: true, .. }) && header.state == State::InFlight;
+        let error = self.produced(index, value);
+        if item { Verdict::Item } else { Verdict::End(error) }
+    }
+
+    /// Judges what isn't the system's answer to a shot that went well.
+    #[inline(never)]
+    fn judge_failed(&mut self, index: u32, outcome: Outcome) -> Verdict {
+        let header = self.slots.header(index);
+        let (asked, unwanted, kind) = (header.asked(), header.state != State::InFlight, header.kind);
         match outcome {
             Outcome::Retry if unwanted => Verdict::End(asked),
             Outcome::Retry => Verdict::Again { readiness: false },
@@ -145,26 +157,17 @@ impl Engine {
             Outcome::Refused(ErrorKind::Cancelled) if unwanted => Verdict::End(asked),
             Outcome::Failed(os) => self.failed(index, Error::from_os(os, kind), asked),
             Outcome::Refused(error) => self.failed(index, Error::new(error, kind), asked),
-            Outcome::Value(value) => match header.op.transfer() {
-                Some(transfer) => self.moved(index, transfer, value as usize, asked, unwanted),
-                None => {
-                    let item = matches!(header.op, Op::Poll { many: true, .. }) && !unwanted;
-                    let error = self.produced(index, value);
-                    if item { Verdict::Item } else { Verdict::End(error) }
-                }
-            },
             // How it ended is in its result: whether it was stopped, too.
             Outcome::Ran if matches!(header.op, Op::Blocking { stops: true, .. }) => Verdict::End(asked),
             Outcome::Ran => Verdict::End(None),
             Outcome::NotRun(os) => Verdict::End(asked.or(Some(Error::from_os(os, kind)))),
-            Outcome::Settled
+            Outcome::Value(_)
+            | Outcome::Settled
             | Outcome::NotFound
             | Outcome::Told
             | Outcome::Turn
             | Outcome::Item
-            | Outcome::More(_) => {
-                unreachable!("dealt with before")
-            }
+            | Outcome::More(_) => unreachable!("dealt with before"),
         }
     }
 
@@ -198,14 +201,7 @@ impl Engine {
     }
 
     /// A shot moved `bytes` bytes: is it enough?
-    fn moved(
-        &mut self,
-        index: u32,
-        transfer: Transfer,
-        bytes: usize,
-        asked: Option<Error>,
-        unwanted: bool,
-    ) -> Verdict {
+    fn moved(&mut self, index: u32, transfer: Transfer, bytes: usize) -> Verdict {
         let header = self.slots.header_mut(index);
         if let Op::RecvFds { passing, .. } = &header.op {
             passing.arrived();
@@ -227,8 +223,8 @@ impl Engine {
         if left == 0 || !transfer.whole {
             return Verdict::End(None);
         }
-        if unwanted {
-            return Verdict::End(asked);
+        if header.state != State::InFlight {
+            return Verdict::End(header.asked());
         }
         if let Some(pieces) = header.op.pieces() {
             pieces.advance(bytes);
@@ -238,6 +234,7 @@ impl Engine {
 
     /// Accept, connect, open: something is open now. Messages were moved, in one piece. Poll: something is ready. Or the
     /// system has told something.
+    #[inline(never)]
     fn produced(&mut self, index: u32, value: u32) -> Option<Error> {
         let header = self.slots.header_mut(index);
         if let Op::Poll { ready, .. } = &mut header.op {
@@ -288,9 +285,12 @@ impl Engine {
     /// The operation has ended: nothing of it is with the backend, its buffer knows its length, its deadline and
     /// its place in the handle's list are gone.
     pub(super) fn settle(&mut self, index: u32, error: Option<Error>) {
-        self.clear_timer(index);
         let header = self.slots.header_mut(index);
         debug_assert!(!header.engaged);
+        let timer = std::mem::replace(&mut header.timer, TimerKey::NONE);
+        if timer != TimerKey::NONE {
+            self.timers.cancel(timer);
+        }
         header.error = error;
         header.state = State::Done;
         if header.payload == Payload::Whole {
@@ -313,6 +313,7 @@ impl Engine {
     }
 
     /// Takes the operation out of its handle's list. The next one's turn comes, and a closing handle may close.
+    #[inline]
     pub(super) fn leave_handle(&mut self, index: u32) {
         self.let_go_of_directory(index);
         let cursor = self.cursor_after(index);
@@ -323,29 +324,35 @@ impl Engine {
         }
         let lane = header.lane();
         let short = lane == Lane::Send && header.is_partial();
-        // What an ended connect leaves is closed unless it became an open connection.
+        let connects = matches!(header.op, Op::Connect);
         let entry = self.handles.entry_mut(entry_index);
         entry.cursor = cursor.unwrap_or(entry.cursor);
         entry.unlink(lane, &mut self.slots, index);
-        if matches!(self.slots.header(index).op, Op::Connect) {
-            if self.handles.entry(entry_index).state == EntryState::Unnamed {
+        if connects {
+            // What an ended connect leaves is closed unless it became an open connection.
+            if entry.state == EntryState::Unnamed {
                 self.close_entry(entry_index);
             } else {
                 self.slots.header_mut(index).handle = entry_index;
             }
-            return;
+        } else if entry.state == EntryState::Unnamed {
+            self.close_entry(entry_index);
+        } else if entry.list(lane).head != NONE || entry.state == EntryState::Closing {
+            self.lane_moves_on(entry_index, lane, short);
         }
-        if self.handles.entry(entry_index).state == EntryState::Unnamed {
-            return self.close_entry(entry_index);
-        }
+    }
+
+    /// An operation has left a lane, with others behind it or a close that waits for the last; `short` if it was a send
+    /// that moved only part of its bytes.
+    fn lane_moves_on(&mut self, entry: u32, lane: Lane, short: bool) {
         // Behind a removed one they end `Broken`, when their turn comes.
-        if short && !self.handles.entry(entry_index).send_broken {
-            self.cancel_behind(entry_index);
+        if short && !self.handles.entry(entry).send_broken {
+            self.cancel_behind(entry);
         }
-        if lane.ordered() && self.handles.entry(entry_index).list(lane).head != NONE {
-            self.begin_next(entry_index, lane);
+        if lane.ordered() {
+            self.begin_next(entry, lane);
         }
-        self.close_if_idle(entry_index);
+        self.close_if_idle(entry);
     }
 
     /// A send moved only part of its bytes: those waiting behind it would leave a hole in the stream.

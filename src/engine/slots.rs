@@ -126,20 +126,19 @@ impl Slots {
 
     /// A slot in state `Placing`.
     #[inline]
-    pub(crate) fn allocate(&mut self) -> u32 {
+    pub(crate) fn allocate(&mut self) -> (u32, &mut Header) {
         if self.free == NONE {
             self.add_page();
         }
         let index = self.free;
         let storage = self.storage(index);
+        self.free = self.header(index).next;
+        self.live += 1;
         let header = self.header_mut(index);
-        let next = header.next;
         header.state = State::Placing;
         header.place = storage;
         header.next = NONE;
-        self.free = next;
-        self.live += 1;
-        index
+        (index, header)
     }
 
     /// Back to the free list. Its payload must be gone, and its block and scratch returned.
@@ -270,6 +269,11 @@ impl Header {
             _ if self.inner => Lane::Free,
             _ => self.op.lane(),
         }
+    }
+
+    /// Why the backend was asked to cancel, if it was.
+    pub(crate) fn asked(&self) -> Option<Error> {
+        self.error.filter(|_| self.state == State::Cancelling)
     }
 }
 

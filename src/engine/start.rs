@@ -20,21 +20,21 @@ pub(super) const SCRATCH: Layout = Layout::new::<Address>();
 
 impl Engine {
     /// The second half of every submit: the payload lies in its slot, and its memory is in the request.
-    pub(super) fn start(&mut self, index: u32, request: Request) -> OpId {
+    pub(super) fn start(&mut self, index: u32, request: &mut Request) -> OpId {
         let backend = &self.backend;
         let mut now = None;
         let limit = request.limit(|| *now.insert(backend.now()));
         let header = self.slots.header_mut(index);
         header.state = State::Queued;
         header.kind = request.kind;
-        header.op = request.op;
+        header.op = std::mem::replace(&mut request.op, Op::NextTick);
         header.background = request.options.background;
         header.inner = request.options.inner;
         let id = OpId(Id::new(index, self.number.get(), header.generation));
         if !request.options.background {
             self.pending += 1;
         }
-        if let Err(error) = self.aim(index, request.target, limit, now) {
+        if let Err(error) = self.aim(index, &mut request.target, limit, now) {
             self.settle(index, Some(error));
             self.announce(index);
         }
@@ -45,12 +45,12 @@ impl Engine {
     fn aim(
         &mut self,
         index: u32,
-        target: Target,
+        target: &mut Target,
         limit: Option<u64>,
         now: Option<Instant>,
     ) -> Result<(), Error> {
         let kind = self.slots.header(index).kind;
-        match target {
+        match *target {
             Target::Loop if matches!(self.slots.header(index).op, Op::Steps(_)) => self.embark(index),
             Target::Loop => {
                 self.settle(index, None);
@@ -86,9 +86,10 @@ impl Engine {
                     None => self.shoot(index, false),
                 }
             }
-            Target::Pool(handle, offload) => {
+            Target::Pool(handle, ref mut offload) => {
                 let entry = handle.map(|handle| self.find_handle(handle, kind)).transpose()?;
-                let offload = offload?;
+                let taken = Err(Error::new(ErrorKind::InvalidInput, kind));
+                let offload = std::mem::replace(offload, taken)?;
                 if let Some(entry) = entry {
                     self.slots.header_mut(index).handle = entry;
                     self.handles.entry_mut(entry).link(Lane::Free, &mut self.slots, index);
@@ -129,10 +130,9 @@ impl Engine {
         self.slots.header_mut(index).handle = entry;
         let table_entry = self.handles.entry_mut(entry);
         table_entry.link(lane, &mut self.slots, index);
-        if !lane.ordered() {
+        // At the head it is alone: ending it at once would be nobody's turn.
+        if !lane.ordered() || table_entry.list(lane).head == index {
             self.begin(index);
-        } else if table_entry.list(lane).head == index {
-            self.begin_next(entry, lane);
         }
     }
 
@@ -156,6 +156,7 @@ impl Engine {
 
     /// Starts an operation whose turn it is: ends it here if nothing remains to be done, else gives it to the
     /// backend.
+    #[inline]
     fn begin(&mut self, index: u32) {
         let header = self.slots.header(index);
         let (kind, handle) = (header.kind, header.handle);
