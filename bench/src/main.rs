@@ -45,11 +45,7 @@ enum Command {
     /// Operations per second in a simulation
     Sim(sim::Args),
     /// Compare timer queues: insert, cancel, fire
-    Timers {
-        /// How often the whole comparison is repeated
-        #[arg(long, default_value_t = 5)]
-        repeats: usize,
-    },
+    Timers(timers::Args),
     /// Compare ways of sending and receiving datagrams
     Udp(udp::Args),
     /// Run one side of `udp` (what it starts for every measurement)
@@ -69,11 +65,7 @@ fn main() -> anyhow::Result<()> {
         Command::Sink(args) => send_file::sink(&args),
         Command::Files(args) => files::run(&args),
         Command::Sim(args) => sim::run(&args),
-        Command::Timers { repeats } => {
-            println!("{}\n", measure::machine()?);
-            timers::run(repeats);
-            Ok(())
-        }
+        Command::Timers(args) => timers::run(&args),
         Command::Udp(args) => udp::run(&args),
         Command::UdpSide(args) => udp::side(&args),
         Command::Serve(args) => servers::serve(&args),

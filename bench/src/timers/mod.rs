@@ -18,17 +18,50 @@ mod heap;
 
 mod lazy;
 
+mod tokios;
+
 mod wheel;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
-use std::future::{Future, poll_fn};
 use std::hint::black_box;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use tokio::time::{Sleep, advance, sleep_until};
-use tokio_util::time::{DelayQueue, delay_queue};
+
+use anyhow::ensure;
+use serde::Serialize;
+
+use crate::measure::Summary;
+use crate::report;
+use tokios::{Delays, Sleeps};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// How often the whole comparison is repeated
+    #[arg(long, default_value_t = 5)]
+    repeats: usize,
+    /// Write all raw figures to this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    machine: String,
+    samples: Vec<Sample>,
+}
+
+/// What one contender did with one load in one repeat.
+#[derive(Serialize)]
+struct Sample {
+    contender: &'static str,
+    repeat: usize,
+    load: &'static str,
+    /// Nanoseconds of each operation.
+    ns_each: f64,
+    /// The longest turn of the loop, where there are turns.
+    longest_turn_ns: Option<f64>,
+}
 
 const SECOND: u64 = 1_000_000_000;
 const MANY: usize = 1_000_000;
@@ -308,174 +341,6 @@ fn measure<Q: Queue>() -> Figures {
     figures
 }
 
-/// A timer of tokio's in each slot.
-trait TokioTimers {
-    fn new(slots: usize) -> Self;
-    fn insert(&mut self, slot: usize, deadline: tokio::time::Instant);
-    fn cancel(&mut self, slot: usize);
-    /// Takes what is due after the clock was moved.
-    fn fire(&mut self) -> usize;
-    /// Ten timers that are set again as they fire.
-    fn few() -> impl Future<Output = ()>;
-}
-
-/// A deadline of the few: tokio cannot tell times within a millisecond apart.
-fn few_timeout(rng: &mut Rng) -> Duration {
-    Duration::from_millis(1 + rng.below(1_000))
-}
-
-struct Sleeps(Vec<Pin<Box<Option<Sleep>>>>);
-
-impl TokioTimers for Sleeps {
-    fn new(slots: usize) -> Sleeps {
-        Sleeps((0..slots).map(|_| Box::pin(None)).collect())
-    }
-
-    fn insert(&mut self, slot: usize, deadline: tokio::time::Instant) {
-        let mut timer = self.0[slot].as_mut();
-        timer.set(Some(sleep_until(deadline)));
-        let timer = timer.as_pin_mut().expect("it was just set");
-        // The first poll is what puts it in the wheel.
-        assert!(timer.poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    }
-
-    fn cancel(&mut self, slot: usize) {
-        self.0[slot].set(None);
-    }
-
-    fn fire(&mut self) -> usize {
-        // They did when the clock was moved: this is looking only.
-        let timers = self.0.iter().filter_map(|slot| slot.as_ref().as_pin_ref());
-        timers.filter(|timer| timer.is_elapsed()).count()
-    }
-
-    async fn few() {
-        let tasks: Vec<_> = (0..10)
-            .map(|seed| {
-                tokio::spawn(async move {
-                    let mut rng = Rng(5 + seed);
-                    for _ in 0..FEW_OPS / 10 {
-                        tokio::time::sleep(few_timeout(&mut rng)).await;
-                    }
-                })
-            })
-            .collect();
-        for task in tasks {
-            task.await.expect("no task panics");
-        }
-    }
-}
-
-struct Delays {
-    queue: DelayQueue<usize>,
-    keys: Vec<Option<delay_queue::Key>>,
-}
-
-impl TokioTimers for Delays {
-    fn new(slots: usize) -> Delays {
-        Delays { queue: DelayQueue::new(), keys: vec![None; slots] }
-    }
-
-    fn insert(&mut self, slot: usize, deadline: tokio::time::Instant) {
-        self.keys[slot] = Some(self.queue.insert_at(slot, deadline));
-    }
-
-    fn cancel(&mut self, slot: usize) {
-        self.queue.remove(&self.keys[slot].take().expect("a live key"));
-    }
-
-    fn fire(&mut self) -> usize {
-        let mut context = Context::from_waker(Waker::noop());
-        let mut fired = 0;
-        while let Poll::Ready(Some(_)) = self.queue.poll_expired(&mut context) {
-            fired += 1;
-        }
-        fired
-    }
-
-    async fn few() {
-        let mut rng = Rng(5);
-        let mut queue = DelayQueue::new();
-        for token in 0..10 {
-            queue.insert(token, few_timeout(&mut rng));
-        }
-        for _ in 0..FEW_OPS {
-            let expired = poll_fn(|context| queue.poll_expired(context)).await;
-            let token = expired.expect("ten timers").into_inner();
-            queue.insert(token, few_timeout(&mut rng));
-        }
-    }
-}
-
-async fn measure_tokio_loads<T: TokioTimers>() -> Figures {
-    let mut figures = Figures::default();
-
-    let (deadlines, cancels) = many();
-    let mut timers = T::new(MANY);
-    let origin = tokio::time::Instant::now();
-    // Not at once, or tokio would not put it in its wheel at all.
-    let origin = origin + Duration::from_millis(2);
-    let start = Instant::now();
-    for (slot, &deadline) in deadlines.iter().enumerate() {
-        timers.insert(slot, origin + Duration::from_nanos(deadline));
-    }
-    figures.rows.push(each(start, MANY));
-    let start = Instant::now();
-    for &slot in &cancels {
-        timers.cancel(slot);
-    }
-    figures.rows.push(each(start, MANY / 2));
-    let start = Instant::now();
-    advance(Duration::from_secs(61)).await;
-    let fired = timers.fire();
-    figures.rows.push(each(start, MANY / 2));
-    assert_eq!(fired, MANY / 2);
-
-    for (_, pattern) in PATTERNS {
-        // One more slot: the new timer is there before the victim is gone.
-        let mut timers = T::new(pattern.live + 1);
-        let mut script = Script::new(pattern);
-        let origin = tokio::time::Instant::now();
-        let mut slots: Vec<usize> = (0..pattern.live).collect();
-        for &slot in &slots {
-            timers.insert(slot, origin + Duration::from_nanos(script.deadline()));
-        }
-        let mut spare = pattern.live;
-        let mut told = script.now;
-        let mut longest = Duration::ZERO;
-        let start = Instant::now();
-        let mut turn = start;
-        for i in 0..DEADLINE_OPS {
-            timers.insert(spare, origin + Duration::from_nanos(script.deadline()));
-            spare = std::mem::replace(&mut slots[script.victim()], spare);
-            timers.cancel(spare);
-            if i % TURN == TURN - 1 {
-                advance(Duration::from_nanos(script.now - told)).await;
-                told = script.now;
-                let now = Instant::now();
-                longest = longest.max(now - turn);
-                turn = now;
-            }
-        }
-        figures.turns(start, longest);
-    }
-
-    let start = Instant::now();
-    T::few().await;
-    figures.rows.push(each(start, FEW_OPS));
-    figures
-}
-
-fn measure_tokio<T: TokioTimers>() -> Figures {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    // A budget would end the polls of one turn early.
-    runtime.block_on(tokio::task::unconstrained(measure_tokio_loads::<T>()))
-}
-
 type Contender = (&'static str, fn() -> Figures);
 
 const CONTENDERS: [Contender; 7] = [
@@ -484,37 +349,48 @@ const CONTENDERS: [Contender; 7] = [
     ("lazy heap", measure::<lazy::Timers>),
     ("wheel", measure::<wheel::Timers>),
     ("std heap", measure::<StdHeap>),
-    ("tokio sleep", measure_tokio::<Sleeps>),
-    ("tokio queue", measure_tokio::<Delays>),
+    ("tokio sleep", tokios::measure::<Sleeps>),
+    ("tokio queue", tokios::measure::<Delays>),
 ];
 
-/// Prints the comparison, the medians of that many repeats.
-pub fn run(repeats: usize) {
+/// The rows of the table.
+fn loads() -> Vec<&'static str> {
+    let mut loads = vec!["1M random in 60 s: insert", "cancel 500k", "fire 500k"];
+    loads.extend(PATTERNS.map(|(name, _)| name));
+    loads.push("10 timers: fire and insert");
+    loads
+}
+
+/// Prints the comparison, the medians of the repeats, and writes all figures to a file if one was asked for.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    ensure!(args.repeats > 0, "--repeats must be at least 1");
+    let machine = crate::measure::machine()?;
+    println!("{machine}\n");
     let mut figures: [Vec<Figures>; CONTENDERS.len()] = Default::default();
-    for repeat in 0..repeats.max(1) {
+    for repeat in 0..args.repeats {
         for i in 0..CONTENDERS.len() {
             let i = (i + repeat) % CONTENDERS.len();
             figures[i].push(CONTENDERS[i].1());
         }
     }
+    print(&figures);
+    let samples = samples(&figures);
+    report::write_json(args.json.as_deref(), &Report { machine, samples })
+}
 
-    let mut rows = vec!["1M random in 60 s: insert", "cancel 500k", "fire 500k"];
-    rows.extend(PATTERNS.map(|(name, _)| name));
-    rows.push("10 timers: fire and insert");
-    for (row, name) in rows.into_iter().enumerate() {
+fn print(figures: &[Vec<Figures>]) {
+    for (row, name) in loads().into_iter().enumerate() {
         println!("{name} (ns each: median, min..max, times ours)");
         let mut ours = None;
-        for ((name, _), figures) in CONTENDERS.iter().zip(&figures) {
-            let mut times: Vec<f64> = figures.iter().map(|f| f.rows[row]).collect();
-            times.sort_by(f64::total_cmp);
-            let median = times[times.len() / 2];
-            let ratio = median / *ours.get_or_insert(median);
-            let spread = format!("{:.0}..{:.0}", times[0], times[times.len() - 1]);
-            println!("  {name:<12} {median:>6.0} {spread:>12} {ratio:>7.2}x");
+        for ((name, _), figures) in CONTENDERS.iter().zip(figures) {
+            let Some(times) = Summary::of(figures.iter().map(|f| f.rows[row])) else { continue };
+            let ratio = times.median / *ours.get_or_insert(times.median);
+            let spread = format!("{:.0}..{:.0}", times.min, times.max);
+            println!("  {name:<12} {:>6.0} {spread:>12} {ratio:>7.2}x", times.median);
         }
     }
     println!("longest turn of {TURN} operations (us, the least of the repeats), by pattern");
-    for ((name, _), figures) in CONTENDERS.iter().zip(&figures) {
+    for ((name, _), figures) in CONTENDERS.iter().zip(figures) {
         print!("  {name:<12}");
         for pattern in 0..PATTERNS.len() {
             let longest = figures.iter().map(|f| f.longest[pattern]);
@@ -522,4 +398,20 @@ pub fn run(repeats: usize) {
         }
         println!();
     }
+}
+
+/// Every load of every contender in the order of the repeats. The turns are the patterns', which are in the middle.
+fn samples(figures: &[Vec<Figures>]) -> Vec<Sample> {
+    let first_pattern = loads().iter().position(|load| *load == PATTERNS[0].0);
+    let mut samples = Vec::new();
+    for (&(contender, _), repeats) in CONTENDERS.iter().zip(figures) {
+        for (repeat, figures) in repeats.iter().enumerate() {
+            for (row, load) in loads().into_iter().enumerate() {
+                let pattern = first_pattern.and_then(|first| row.checked_sub(first));
+                let longest_turn_ns = pattern.and_then(|pattern| figures.longest.get(pattern)).copied();
+                samples.push(Sample { contender, repeat, load, ns_each: figures.rows[row], longest_turn_ns });
+            }
+        }
+    }
+    samples
 }
