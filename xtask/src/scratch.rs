@@ -49,6 +49,13 @@ impl Scratch {
         successful("git apply", apply.output()?).map(drop)
     }
 
+    /// A copy of an executable that is there after the next build.
+    pub fn keep(&self, executable: &Path) -> Result<PathBuf, Failure> {
+        let kept = self.tree.with_file_name("unbroken");
+        fs::copy(executable, &kept)?;
+        Ok(kept)
+    }
+
     /// Builds a test; its executable.
     pub fn build(&self, test: &str) -> Result<PathBuf, Failure> {
         let mut build = Command::new("cargo");
