@@ -111,6 +111,7 @@ impl Engine {
     }
 
     /// An operation came back from the backend for the last time.
+    #[inline]
     fn ended(&mut self, index: u32, error: Option<Error>) -> Next {
         match self.slots.header(index).state {
             State::InFlight | State::Cancelling => {
@@ -323,7 +324,6 @@ impl Engine {
             return;
         }
         let lane = header.lane();
-        let short = lane == Lane::Send && header.is_partial();
         let connects = matches!(header.op, Op::Connect);
         let entry = self.handles.entry_mut(entry_index);
         entry.cursor = cursor.unwrap_or(entry.cursor);
@@ -338,13 +338,13 @@ impl Engine {
         } else if entry.state == EntryState::Unnamed {
             self.close_entry(entry_index);
         } else if entry.list(lane).head != NONE || entry.state == EntryState::Closing {
-            self.lane_moves_on(entry_index, lane, short);
+            self.lane_moves_on(entry_index, lane, index);
         }
     }
 
-    /// An operation has left a lane, with others behind it or a close that waits for the last; `short` if it was a send
-    /// that moved only part of its bytes.
-    fn lane_moves_on(&mut self, entry: u32, lane: Lane, short: bool) {
+    /// The operation in slot `index` has left a lane, with others behind it or a close that waits for the last.
+    fn lane_moves_on(&mut self, entry: u32, lane: Lane, index: u32) {
+        let short = lane == Lane::Send && self.slots.header(index).is_partial();
         // Behind a removed one they end `Broken`, when their turn comes.
         if short && !self.handles.entry(entry).send_broken {
             self.cancel_behind(entry);

@@ -235,6 +235,7 @@ impl Op {
     ///
     /// # Safety
     /// The backend has let go, and nothing of that memory is used any more.
+    #[inline]
     pub(crate) unsafe fn free_memory(&mut self, blocks: &mut Blocks) {
         // SAFETY: the caller vouches for it.
         unsafe {
