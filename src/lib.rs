@@ -64,7 +64,8 @@
 //!     submitted; equal deadlines fire in submission order; a deadline covers the whole operation, not each chunk.
 //! 11. **Safe.** No public function is `unsafe`. Leaks, panics, re-entrancy, swapped loops can't cause undefined behaviour.
 //!     A panicking callback counts as run, and the panic reaches the caller of `tick`; the others run in the next tick.
-//! 12. **No heap allocation per operation** once the loop is warm.
+//! 12. **No heap allocation per operation** once the loop is warm. Those on paths, on the thread pool and of several steps
+//!     ([`op::SendFile`], [`op::Splice`]) may make a few.
 //!
 //! # Features
 //!

@@ -50,6 +50,7 @@ mod sockets_handles;
 mod sockets_listen;
 mod sockets_options;
 mod splice;
+mod steps_races;
 mod streams;
 mod streams_buffers;
 mod streams_ends;
@@ -111,6 +112,7 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("sockets_handles", sockets_handles::CASES),
     ("sockets_listen", sockets_listen::CASES),
     ("sockets_options", sockets_options::CASES),
+    ("steps_races", steps_races::CASES),
     ("streams", streams::CASES),
     ("streams_buffers", streams_buffers::CASES),
     ("streams_ends", streams_ends::CASES),
