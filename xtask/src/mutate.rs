@@ -15,8 +15,9 @@
 //! programs it runs. If none of them notices, the whole suite is asked.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::Failure;
@@ -37,6 +38,9 @@ const CASE_LIMIT: Duration = Duration::from_secs(10);
 /// What takes so long hangs already, if the unbroken tree takes no more than a part of it.
 const SHORT_LIMIT: Duration = Duration::from_millis(1500);
 const SHORT_PART: u32 = 8;
+
+/// Mutants that are tried out at a time.
+const WORKERS: usize = 2;
 
 struct Mutation {
     name: String,
@@ -83,35 +87,32 @@ pub fn run(root: &Path, names: &[&str]) -> Result<bool, Failure> {
         return Err(format!("no mutation is called {unknown}; see cargo xtask mutate --list").into());
     }
     mutations.retain(|mutation| names.is_empty() || names.contains(&mutation.name.as_str()));
-    let bench = Bench::new(Scratch::new(root), &mutations)?;
+    let first = Bench::new(Scratch::new(root, 0), &mutations)?;
     let start = Instant::now();
-    let mut escaped = Vec::new();
-    for mutation in &mutations {
-        announce(&mutation.name)?;
-        let begin = Instant::now();
-        let verdict = bench.try_out(mutation).unwrap_or_else(Verdict::Unfit);
-        if matches!(verdict, Verdict::Lives | Verdict::Unfit(_)) {
-            escaped.push(mutation.name.as_str());
+    let next = AtomicUsize::new(0);
+    let escaped = Mutex::new(Vec::new());
+    // Much of building a mutant has one thread, so another one is built meanwhile.
+    std::thread::scope(|scope| {
+        for number in 0..WORKERS.min(mutations.len()) {
+            let bench = first.beside(Scratch::new(root, number));
+            let (next, escaped, mutations) = (&next, &escaped, &mutations);
+            scope.spawn(move || {
+                while let Some(mutation) = mutations.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if !bench.try_and_tell(mutation) {
+                        escaped.lock().expect("nobody panics here").push(mutation.name.as_str());
+                    }
+                }
+            });
         }
-        let seconds = begin.elapsed().as_secs_f32();
-        match verdict {
-            Verdict::Caught(by) => println!("caught  {seconds:5.1} s  {by}"),
-            Verdict::CaughtByOthers(by) => println!("caught  {seconds:5.1} s  {by} (not by its case)"),
-            Verdict::Lives => println!("LIVES   {seconds:5.1} s  {}", mutation.breaks),
-            Verdict::Unfit(why) => println!("UNFIT   {seconds:5.1} s  {why}"),
-        }
-    }
+    });
+    let mut escaped = escaped.into_inner().unwrap_or_else(PoisonError::into_inner);
+    escaped.sort_unstable();
     let (count, seconds) = (mutations.len(), start.elapsed().as_secs());
     println!("{} of {count} mutants caught in {seconds} s", count - escaped.len());
     if !escaped.is_empty() {
         println!("not caught: {}", escaped.join(", "));
     }
     Ok(escaped.is_empty())
-}
-
-fn announce(name: &str) -> Result<(), Failure> {
-    print!("{name:<38} ");
-    Ok(std::io::stdout().flush()?)
 }
 
 /// What mutants are put through.
@@ -128,7 +129,6 @@ struct Bench {
 impl Bench {
     /// The unbroken tree passes all of it.
     fn new(scratch: Scratch, mutations: &[Mutation]) -> Result<Bench, Failure> {
-        announce("(unmutated)")?;
         let start = Instant::now();
         scratch.refresh()?;
         let suite = scratch.build(SUITE)?;
@@ -151,7 +151,7 @@ impl Bench {
             let executable = bench.scratch.build(&other.name)?;
             longest = longest.max(bench.passes(&other.name, &bench.run_other(&executable, other))?);
         }
-        println!("passes  {:5.1} s", start.elapsed().as_secs_f32());
+        println!("{:<38} passes  {:5.1} s", "(unmutated)", start.elapsed().as_secs_f32());
         bench.limit = longest * 2 + CASE_LIMIT;
         Ok(bench)
     }
@@ -171,6 +171,27 @@ impl Bench {
 
     fn run_other<'a>(&'a self, executable: &'a Path, other: &'a Other) -> Run<'a> {
         Run { filter: &other.filter, seeds: other.seeds.as_deref(), ..self.run(executable) }
+    }
+
+    /// The same with another copy of the tree.
+    fn beside(&self, scratch: Scratch) -> Bench {
+        Bench { scratch, unbroken: self.unbroken.clone(), cases: self.cases.clone(), limit: self.limit * 2 }
+    }
+
+    /// Whether the mutant was caught.
+    fn try_and_tell(&self, mutation: &Mutation) -> bool {
+        let begin = Instant::now();
+        let verdict = self.try_out(mutation).unwrap_or_else(Verdict::Unfit);
+        let (name, seconds) = (&mutation.name, begin.elapsed().as_secs_f32());
+        match &verdict {
+            Verdict::Caught(by) => println!("{name:<38} caught  {seconds:5.1} s  {by}"),
+            Verdict::CaughtByOthers(by) => {
+                println!("{name:<38} caught  {seconds:5.1} s  {by} (not by its case)");
+            }
+            Verdict::Lives => println!("{name:<38} LIVES   {seconds:5.1} s  {}", mutation.breaks),
+            Verdict::Unfit(why) => println!("{name:<38} UNFIT   {seconds:5.1} s  {why}"),
+        }
+        !matches!(verdict, Verdict::Lives | Verdict::Unfit(_))
     }
 
     fn try_out(&self, mutation: &Mutation) -> Result<Verdict, Failure> {

@@ -7,8 +7,8 @@ use std::process::{Command, Output};
 
 use crate::Failure;
 
-/// Lies in the target directory. The copy is always made at the same path and built into the same directory, so
-/// only nbio itself is built again.
+/// Lies in the target directory. A copy is always made at the same path and built into the same directory, so only nbio
+/// itself is built again.
 pub struct Scratch {
     root: PathBuf,
     pub tree: PathBuf,
@@ -16,8 +16,9 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    pub fn new(root: &Path) -> Scratch {
-        let mutate = target(root).join("mutate");
+    /// The one of this number.
+    pub fn new(root: &Path, number: usize) -> Scratch {
+        let mutate = target(root).join(format!("mutate/{number}"));
         Scratch { root: root.to_owned(), tree: mutate.join("tree"), target: mutate.join("target") }
     }
 
