@@ -144,8 +144,7 @@ fn measure_once<D: Door<A::Reply>, A: Answers>(
     load: Load,
 ) -> anyhow::Result<(Duration, Duration)> {
     let (doors, door) = mpsc::channel();
-    // For the threads that ask, and this one.
-    let barrier = Barrier::new(load.threads + 1);
+    let barrier = Barrier::new(load.threads);
     thread::scope(|scope| {
         let server = scope.spawn(move || {
             measure::pin_to_core(args.loop_core)?;
@@ -163,25 +162,29 @@ fn measure_once<D: Door<A::Reply>, A: Answers>(
             })
             .collect();
         drop(door);
-        barrier.wait();
-        let (start, cpu) = (Instant::now(), process_cpu_time()?);
-        barrier.wait();
-        let (elapsed, cpu) = (start.elapsed(), process_cpu_time()?.saturating_sub(cpu));
-        for asker in askers {
-            joined(asker.join())?;
-        }
+        let asked: Vec<Asked> =
+            askers.into_iter().map(|asker| joined(asker.join())).collect::<Result<_, _>>()?;
         joined(server.join())?;
-        Ok((elapsed, cpu))
+        let first = asked.iter().min_by_key(|asked| asked.begin.0).context("somebody asked")?;
+        let last = asked.iter().max_by_key(|asked| asked.end.0).context("somebody asked")?;
+        Ok((last.end.0 - first.begin.0, last.end.1.saturating_sub(first.begin.1)))
     })
 }
 
-/// Asks all that this thread is to ask, between two barriers.
+/// When a thread began to ask and had its last answer, and the process's CPU time then. Its own readings: another
+/// thread that waits for it to begin is woken late, if at all, while the loop looks on one core and it asks on the other.
+struct Asked {
+    begin: (Instant, Duration),
+    end: (Instant, Duration),
+}
+
+/// Asks all that this thread is to ask.
 fn ask<D: Door<A::Reply>, A: Answers>(
     door: &D,
     load: Load,
     args: &Args,
     barrier: &Barrier,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Asked> {
     let pinned = measure::pin_to_core(args.thread_core);
     let pause = Duration::from_micros(args.pause_us);
     let mut answers = A::new(load.batch);
@@ -199,12 +202,13 @@ fn ask<D: Door<A::Reply>, A: Answers>(
     };
     rounds((load.rounds() / 10).max(1));
     barrier.wait();
+    let begin = (Instant::now(), process_cpu_time()?);
     rounds(load.rounds());
-    barrier.wait();
-    pinned
+    let end = (Instant::now(), process_cpu_time()?);
+    pinned.map(|()| Asked { begin, end })
 }
 
-fn joined(result: thread::Result<anyhow::Result<()>>) -> anyhow::Result<()> {
+fn joined<T>(result: thread::Result<anyhow::Result<T>>) -> anyhow::Result<T> {
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
