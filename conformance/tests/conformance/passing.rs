@@ -24,6 +24,7 @@ pub const CASES: &[Case] = &[
     Case { name: "as_many_as_there_can_be", run: as_many_as_there_can_be },
     Case { name: "bad_input", run: bad_input },
     Case { name: "to_and_from_another_program", run: to_and_from_another },
+    Case { name: "behind_the_peers_credentials", run: behind_credentials },
     Case { name: "no_room_for_them", run: no_room },
     Case { name: "no_descriptor_left", run: no_descriptor_left },
     Case { name: "a_plain_receive_closes_them", run: plain_receive },
@@ -44,6 +45,21 @@ fn check(received: &Received, bytes: &[u8], descriptors: usize) {
     for descriptor in &received.descriptors {
         assert!(fcntl_getfd(descriptor).unwrap().contains(FdFlags::CLOEXEC));
     }
+}
+
+/// Guarantee 8: a socket that was told to bring credentials, too (SO_PASSCRED), loses no descriptor over it.
+fn behind_credentials(subject: &Subject) {
+    let io: Io = subject.io();
+    let (one, other) = Socket::pair().unwrap();
+    rustix::net::sockopt::set_socket_passcred(&other, true).unwrap();
+    let (one, other): (UnixStream, UnixStream) = (io.adopt(one).unwrap(), io.adopt(other).unwrap());
+    let (reader, writer) = pipe().unwrap();
+    assert_eq!(send(&io, one, b"an end", vec![writer.into()]).result, Ok(()));
+    let received = receive(&io, other, 20);
+    check(&received, b"an end", 1);
+    // It was the last one: the pipe ends with it.
+    drop(received);
+    assert_eq!((&reader).read(&mut [0; 8]).unwrap(), 0);
 }
 
 fn receive(io: &Io, stream: UnixStream, most: usize) -> Received {

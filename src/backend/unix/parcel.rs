@@ -15,6 +15,9 @@ const HEADER: usize = {
 
 const DESCRIPTOR: usize = size_of::<RawFd>();
 
+/// A control message begins at a multiple of this: `CMSG_ALIGN`.
+const ALIGNMENT: usize = size_of::<usize>();
+
 /// The room for one control message with this many descriptors.
 const fn space(descriptors: usize) -> usize {
     // SAFETY: it only computes.
@@ -102,15 +105,17 @@ impl Parcel {
         let written: usize = message.msg_controllen as _;
         let written = written.min(self.length);
         let mut descriptors = Vec::new();
-        if written > HEADER {
-            // SAFETY: the system has written a header there, which is aligned as one.
-            let header = unsafe { self.control.0.as_ptr().cast::<libc::cmsghdr>().read() };
+        let mut rest = &self.control.0[..written];
+        // The socket may have been told to bring other things, too, which then come first (SO_PASSCRED).
+        while rest.len() > HEADER {
+            // SAFETY: there are bytes enough for a header, all of whose fields are numbers; `rest` may begin anywhere.
+            let header = unsafe { rest.as_ptr().cast::<libc::cmsghdr>().read_unaligned() };
             let end: usize = header.cmsg_len as _;
-            let end = end.min(written);
-            let rights = header.cmsg_level == libc::SOL_SOCKET && header.cmsg_type == libc::SCM_RIGHTS;
-            if rights && end > HEADER {
-                descriptors = self.control.0[HEADER..end].chunks_exact(DESCRIPTOR).map(owned).collect();
+            let end = end.clamp(HEADER, rest.len());
+            if header.cmsg_level == libc::SOL_SOCKET && header.cmsg_type == libc::SCM_RIGHTS {
+                descriptors.extend(rest[HEADER..end].chunks_exact(DESCRIPTOR).map(owned));
             }
+            rest = &rest[end.next_multiple_of(ALIGNMENT).min(rest.len())..];
         }
         if lost {
             descriptors.clear();
