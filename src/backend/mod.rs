@@ -1,25 +1,22 @@
 //! The platforms: the trait every one implements, the closed set of them, and every platform `cfg` of the crate.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::UnixAddress;
 use crate::builder::{Backend as Choice, Builder};
 use crate::engine::handles::Means;
 use crate::engine::op::Op;
-use crate::handle::HandleKind;
-use crate::local::Credentials;
-use crate::op::{Half, Kind};
+use crate::op::Kind;
 use crate::report::{Report, Support};
-use crate::{Error, ErrorKind, Instant, ListenOptions, Multicast, TcpOptions, UdpOptions};
+use crate::{Error, ErrorKind, Instant};
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("nbio runs on Linux so far; kqueue and IOCP are on their way (see PLATFORMS.md)");
 
+mod calls;
 mod pool;
 pub(crate) mod sim;
 #[cfg(unix)]
@@ -27,6 +24,7 @@ mod unix;
 #[cfg(target_os = "linux")]
 mod uring;
 
+pub(crate) use calls::Calls;
 pub(crate) use pool::{Census, Completer, Work};
 #[cfg(unix)]
 pub(crate) use unix::files::{self, CURRENT_DIRECTORY, STAT_MASK, StatBlock, SystemPath, system_path};
@@ -146,94 +144,8 @@ pub(crate) trait Backend {
     /// The loop's clock.
     fn now(&self) -> Instant;
 
-    /// The calls below answer at once; none of them waits.
-    fn listen(&mut self, address: SocketAddr, options: &ListenOptions) -> Result<RawDescriptor, Error>;
-
-    /// A socket that can be given to a connect.
-    fn stream_socket(
-        &mut self,
-        to: SocketAddr,
-        from: Option<SocketAddr>,
-        options: &TcpOptions,
-    ) -> Result<RawDescriptor, Error>;
-
-    fn set_tcp_options(&mut self, descriptor: RawDescriptor, options: &TcpOptions) -> Result<(), Error>;
-    fn tcp_options(&mut self, descriptor: RawDescriptor) -> Result<TcpOptions, Error>;
-    fn local_address(&mut self, descriptor: RawDescriptor) -> Result<SocketAddr, Error>;
-    fn peer_address(&mut self, descriptor: RawDescriptor) -> Result<SocketAddr, Error>;
-    fn shutdown(&mut self, descriptor: RawDescriptor, half: Half) -> Result<(), Error>;
-
-    fn bind_udp(&mut self, _: SocketAddr, _: &UdpOptions) -> Result<RawDescriptor, Error> {
-        Err(Error::new(ErrorKind::Unsupported, Kind::BindUdp))
-    }
-
-    fn connect_udp(&mut self, _: RawDescriptor, _: SocketAddr) -> Result<(), Error> {
-        Err(Error::new(ErrorKind::Unsupported, Kind::ConnectUdp))
-    }
-
-    fn disconnect_udp(&mut self, _: RawDescriptor) -> Result<(), Error> {
-        Err(Error::new(ErrorKind::Unsupported, Kind::DisconnectUdp))
-    }
-
-    fn set_udp_options(&mut self, _: RawDescriptor, _: &UdpOptions) -> Result<(), Error> {
-        Err(Error::new(ErrorKind::Unsupported, Kind::SetUdpOptions))
-    }
-
-    fn udp_options(&mut self, _: RawDescriptor) -> Result<UdpOptions, Error> {
-        Err(Error::new(ErrorKind::Unsupported, Kind::GetUdpOptions))
-    }
-
-    fn join_multicast(&mut self, _: RawDescriptor, _: &Multicast) -> Result<(), Error> {
-        Err(Error::new(ErrorKind::Unsupported, Kind::JoinMulticast))
-    }
-
-    fn leave_multicast(&mut self, _: RawDescriptor, _: &Multicast) -> Result<(), Error> {
-        Err(Error::new(ErrorKind::Unsupported, Kind::LeaveMulticast))
-    }
-
-    /// Checks that a descriptor from outside is of this kind; says whether its close may wait (SO_LINGER).
-    fn check(&mut self, descriptor: &OwnedDescriptor, kind: HandleKind) -> Result<bool, Error>;
-
     /// The number of a descriptor that the loop owns from now on.
     fn attach(&mut self, descriptor: OwnedDescriptor) -> RawDescriptor;
-
-    /// How bytes go through what is no socket of a known kind.
-    fn means(&mut self, _: RawDescriptor) -> Means {
-        Means::Socket
-    }
-
-    /// Unix sockets.
-    fn listen_local(&mut self, _: &UnixAddress, _backlog: u32) -> Result<RawDescriptor, Error> {
-        Err(Error::new(ErrorKind::Unsupported, Kind::ListenUnix))
-    }
-
-    /// As `stream_socket`.
-    fn local_stream(&mut self) -> Result<RawDescriptor, Error> {
-        Err(Error::new(ErrorKind::Unsupported, Kind::ConnectUnix))
-    }
-
-    fn local_pair(&mut self) -> Result<[RawDescriptor; 2], Error> {
-        Err(Error::new(ErrorKind::Unsupported, Kind::UnixPair))
-    }
-
-    /// The kind says whose: `LocalAddress` or `PeerAddress`.
-    fn unix_address(&mut self, _: RawDescriptor, kind: Kind) -> Result<UnixAddress, Error> {
-        Err(Error::new(ErrorKind::Unsupported, kind))
-    }
-
-    fn peer_credentials(&mut self, _: RawDescriptor) -> Result<Credentials, Error> {
-        Err(Error::new(ErrorKind::Unsupported, Kind::PeerCredentials))
-    }
-
-    /// The two ends of a new pipe, that to read from first.
-    fn pipe(&mut self) -> Result<[RawDescriptor; 2], Error> {
-        Err(Error::new(ErrorKind::Unsupported, Kind::Pipe))
-    }
-
-    /// A second descriptor of the process's standard input, output or error output.
-    fn standard(&mut self, _: Standard) -> Result<OwnedDescriptor, Error> {
-        Err(Error::new(ErrorKind::Unsupported, Kind::Standard))
-    }
 
     /// As `attach`, for a descriptor of whatever kind, that only one operation uses; says whether its close may wait.
     fn attach_any(&mut self, _: OwnedDescriptor, kind: Kind) -> Result<(RawDescriptor, bool), Error> {
@@ -261,14 +173,8 @@ pub(crate) trait Backend {
         }
     }
 
-    /// The system's number of a descriptor, for somebody outside to look at.
-    fn raw(&mut self, descriptor: RawDescriptor) -> Result<RawDescriptor, Error>;
-
     /// Closes a descriptor that no shot names, without waiting for anything.
     fn close_now(&mut self, descriptor: RawDescriptor);
-
-    /// A second descriptor of the same open thing.
-    fn duplicate(&mut self, descriptor: RawDescriptor) -> Result<OwnedDescriptor, Error>;
 
     /// Which backend it is and why, without the operations.
     fn describe(&self) -> Description;
@@ -378,6 +284,14 @@ impl AnyBackend {
     pub(crate) fn cold(&mut self) -> &mut dyn Backend {
         match self {
             AnyBackend::Uring(uring) => uring,
+            AnyBackend::Sim(sim) => sim,
+        }
+    }
+
+    /// What answers at once.
+    pub(crate) fn calls(&mut self) -> &mut dyn Calls {
+        match self {
+            AnyBackend::Uring(uring) => &mut uring.system,
             AnyBackend::Sim(sim) => sim,
         }
     }

@@ -1,5 +1,6 @@
 //! Sockets on Unix: the calls that answer at once, and the C layouts that shots point at.
 
+mod calls;
 pub(crate) mod files;
 pub(super) mod local;
 mod message;
@@ -23,6 +24,7 @@ use crate::handle::HandleKind;
 use crate::op::{Half, Interest, Kind, Readiness};
 use crate::{Error, ErrorKind, Keepalive, Linger, ListenOptions, TcpOptions};
 
+pub(crate) use calls::System;
 pub(crate) use message::{Arrival, Head};
 
 /// The kinds of the error numbers that std's table doesn't tell apart.

@@ -14,7 +14,7 @@ use crate::{Error, ErrorKind, ListenOptions, TcpOptions};
 impl Core {
     pub(crate) fn listen(&self, address: SocketAddr, options: &ListenOptions) -> Result<NewId, Error> {
         let mut engine = self.engine.borrow_mut();
-        let descriptor = engine.backend.cold().listen(address, options)?;
+        let descriptor = engine.backend.calls().listen(address, options)?;
         Ok(engine.insert(descriptor, options.tcp.lingers()))
     }
 
@@ -26,7 +26,7 @@ impl Core {
         options: &TcpOptions,
     ) -> Result<(u32, NonNull<u8>), Error> {
         let mut engine = self.engine.borrow_mut();
-        let socket = engine.backend.cold().stream_socket(to, from, options)?;
+        let socket = engine.backend.calls().stream_socket(to, from, options)?;
         let entry = engine.handles.insert(socket, EntryState::Unnamed);
         engine.handles.entry_mut(entry).lingers = options.lingers();
         Ok((entry, engine.scratch(Address::of(to))))
@@ -45,21 +45,21 @@ impl Core {
         let mut engine = self.engine.borrow_mut();
         let entry = engine.find_handle(handle, Kind::LocalAddress)?;
         let descriptor = engine.handles.entry(entry).descriptor;
-        engine.backend.cold().local_address(descriptor)
+        engine.backend.calls().local_address(descriptor)
     }
 
     pub(crate) fn peer_address(&self, handle: Id) -> Result<SocketAddr, Error> {
         let mut engine = self.engine.borrow_mut();
         let entry = engine.find_handle(handle, Kind::PeerAddress)?;
         let descriptor = engine.handles.entry(entry).descriptor;
-        engine.backend.cold().peer_address(descriptor)
+        engine.backend.calls().peer_address(descriptor)
     }
 
     pub(crate) fn set_tcp_options(&self, handle: Id, options: &TcpOptions) -> Result<(), Error> {
         let mut engine = self.engine.borrow_mut();
         let entry = engine.find_handle(handle, Kind::SetOptions)?;
         let descriptor = engine.handles.entry(entry).descriptor;
-        let set = engine.backend.cold().set_tcp_options(descriptor, options);
+        let set = engine.backend.calls().set_tcp_options(descriptor, options);
         if options.linger.is_some() {
             // After an error nobody knows whether this one was set: the close then takes no chances.
             let lingers = &mut engine.handles.entry_mut(entry).lingers;
@@ -72,7 +72,7 @@ impl Core {
         let mut engine = self.engine.borrow_mut();
         let entry = engine.find_handle(handle, Kind::GetOptions)?;
         let descriptor = engine.handles.entry(entry).descriptor;
-        engine.backend.cold().tcp_options(descriptor)
+        engine.backend.calls().tcp_options(descriptor)
     }
 
     /// Takes a descriptor from outside into the table, or gives it back with the reason.
@@ -82,7 +82,7 @@ impl Core {
         kind: HandleKind,
     ) -> Result<NewId, (Error, OwnedDescriptor)> {
         let mut engine = self.engine.borrow_mut();
-        match engine.backend.cold().check(&descriptor, kind) {
+        match engine.backend.calls().check(&descriptor, kind) {
             Ok(lingers) => Ok(engine.take_in(descriptor, kind, lingers)),
             Err(error) => Err((error, descriptor)),
         }
@@ -91,7 +91,7 @@ impl Core {
     /// A pipe: the end to read from, and the one to write to.
     pub(crate) fn pipe(&self) -> Result<[NewId; 2], Error> {
         let mut engine = self.engine.borrow_mut();
-        let ends = engine.backend.cold().pipe()?;
+        let ends = engine.backend.calls().pipe()?;
         Ok(ends.map(|end| {
             let entry = engine.handles.insert(end, EntryState::Open);
             engine.handles.entry_mut(entry).means = Means::File;
@@ -102,8 +102,8 @@ impl Core {
     /// A second descriptor of one of the process's streams, as a handle.
     pub(crate) fn standard(&self, which: Standard) -> Result<NewId, Error> {
         let mut engine = self.engine.borrow_mut();
-        let descriptor = engine.backend.cold().standard(which)?;
-        let checked = engine.backend.cold().check(&descriptor, HandleKind::Pipe);
+        let descriptor = engine.backend.calls().standard(which)?;
+        let checked = engine.backend.calls().check(&descriptor, HandleKind::Pipe);
         let lingers = checked.map_err(|error| error.of(Kind::Standard))?;
         Ok(engine.take_in(descriptor, HandleKind::Pipe, lingers))
     }
@@ -147,14 +147,14 @@ impl Core {
         let mut engine = self.engine.borrow_mut();
         let entry = engine.find_handle(handle, Kind::Raw)?;
         let descriptor = engine.handles.entry(entry).descriptor;
-        engine.backend.cold().raw(descriptor)
+        engine.backend.calls().raw(descriptor)
     }
 
     pub(crate) fn duplicate(&self, handle: Id) -> Result<OwnedDescriptor, Error> {
         let mut engine = self.engine.borrow_mut();
         let entry = engine.find_handle(handle, Kind::Duplicate)?;
         let descriptor = engine.handles.entry(entry).descriptor;
-        engine.backend.cold().duplicate(descriptor)
+        engine.backend.calls().duplicate(descriptor)
     }
 }
 
@@ -174,9 +174,11 @@ impl Engine {
 
     /// Takes in what was checked to be of this kind.
     fn take_in(&mut self, descriptor: OwnedDescriptor, kind: HandleKind, lingers: bool) -> NewId {
-        let backend = self.backend.cold();
-        let descriptor = backend.attach(descriptor);
-        let means = if kind == HandleKind::Pipe { backend.means(descriptor) } else { Means::Socket };
+        let descriptor = self.backend.cold().attach(descriptor);
+        let means = match kind {
+            HandleKind::Pipe => self.backend.calls().means(descriptor),
+            _ => Means::Socket,
+        };
         let id = self.insert(descriptor, lingers);
         self.handles.entry_mut(id.0.index()).means = means;
         id

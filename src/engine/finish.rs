@@ -253,7 +253,7 @@ impl Engine {
                     let descriptor = value as RawDescriptor;
                     let entry = self.handles.insert(descriptor, EntryState::Open);
                     if matches!(path.call, Call::OpenFifo(_)) {
-                        let means = self.backend.cold().means(descriptor);
+                        let means = self.backend.calls().means(descriptor);
                         self.handles.entry_mut(entry).means = means;
                     }
                     path.opened.set(Some(entry));
@@ -453,7 +453,7 @@ impl Engine {
         // SAFETY: the slot's scratch block holds an `Address`, and the backend has let go of it.
         let address = unsafe { scratch.cast::<Address>().as_ref() };
         let descriptor = self.handles.entry(entry).descriptor;
-        address.get().or_else(|| self.backend.cold().peer_address(descriptor).ok())
+        address.get().or_else(|| self.backend.calls().peer_address(descriptor).ok())
     }
 }
 

@@ -16,7 +16,7 @@ const BACKLOG: u32 = 1024;
 impl Core {
     pub(crate) fn listen_local(&self, address: &UnixAddress) -> Result<NewId, Error> {
         let mut engine = self.engine.borrow_mut();
-        let descriptor = engine.backend.cold().listen_local(address, BACKLOG)?;
+        let descriptor = engine.backend.calls().listen_local(address, BACKLOG)?;
         Ok(engine.insert(descriptor, false))
     }
 
@@ -24,14 +24,14 @@ impl Core {
     pub(crate) fn new_local_connection(&self, to: &UnixAddress) -> Result<(u32, NonNull<u8>), Error> {
         let mut engine = self.engine.borrow_mut();
         let address = Address::of_local(to, Kind::ConnectUnix)?;
-        let socket = engine.backend.cold().local_stream()?;
+        let socket = engine.backend.calls().local_stream()?;
         let entry = engine.handles.insert(socket, EntryState::Unnamed);
         Ok((entry, engine.scratch(address)))
     }
 
     pub(crate) fn local_pair(&self) -> Result<[NewId; 2], Error> {
         let mut engine = self.engine.borrow_mut();
-        let ends = engine.backend.cold().local_pair()?;
+        let ends = engine.backend.calls().local_pair()?;
         Ok(ends.map(|end| engine.insert(end, false)))
     }
 
@@ -40,13 +40,13 @@ impl Core {
         let mut engine = self.engine.borrow_mut();
         let entry = engine.find_handle(handle, kind)?;
         let descriptor = engine.handles.entry(entry).descriptor;
-        engine.backend.cold().unix_address(descriptor, kind)
+        engine.backend.calls().unix_address(descriptor, kind)
     }
 
     pub(crate) fn peer_credentials(&self, handle: Id) -> Result<Credentials, Error> {
         let mut engine = self.engine.borrow_mut();
         let entry = engine.find_handle(handle, Kind::PeerCredentials)?;
         let descriptor = engine.handles.entry(entry).descriptor;
-        engine.backend.cold().peer_credentials(descriptor)
+        engine.backend.calls().peer_credentials(descriptor)
     }
 }

@@ -176,7 +176,7 @@ impl Engine {
                 _ => self.shoot(index, false),
             },
             (&Op::Shutdown(half), _) => {
-                let result = self.backend.cold().shutdown(entry.descriptor, half);
+                let result = self.backend.calls().shutdown(entry.descriptor, half);
                 if half != Half::Write && result.is_ok() {
                     self.handles.entry_mut(handle).receive_shut = true;
                 }

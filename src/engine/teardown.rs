@@ -138,7 +138,7 @@ impl Engine {
                 // Unsent data goes on in the system's own time: nobody waits for it here.
                 if entry.lingers {
                     let no_waiting = TcpOptions::default().linger(Linger::System);
-                    let _ = self.backend.cold().set_tcp_options(entry.descriptor, &no_waiting);
+                    let _ = self.backend.calls().set_tcp_options(entry.descriptor, &no_waiting);
                 }
                 self.backend.cold().close_now(entry.descriptor);
             }

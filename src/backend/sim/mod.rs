@@ -19,8 +19,8 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use super::{
-    Backend, Completer, Completion, Description, Loose, Outcome, OwnedDescriptor, RawDescriptor, Shot, Token,
-    Work as Job,
+    Backend, Calls, Completer, Completion, Description, Loose, Outcome, OwnedDescriptor, RawDescriptor, Shot,
+    Token, Work as Job,
 };
 use crate::engine::op::Op;
 use crate::handle::HandleKind;
@@ -231,6 +231,51 @@ impl Backend for Sim {
         self.shared.now()
     }
 
+    fn close_now(&mut self, descriptor: RawDescriptor) {
+        self.shared.disturb(|world| world.close(descriptor as usize));
+    }
+
+    fn attach(&mut self, _: OwnedDescriptor) -> RawDescriptor {
+        unreachable!("`check` has refused it")
+    }
+
+    fn detach(&mut self, _: RawDescriptor) -> Result<OwnedDescriptor, Error> {
+        unsupported(Kind::Release)
+    }
+
+    fn hand_out(&mut self, descriptor: RawDescriptor) -> Result<Loose, Error> {
+        let socket = LooseSocket { shared: self.shared.clone(), number: Some(descriptor as usize) };
+        Ok(Loose::Simulated(socket))
+    }
+
+    fn take_in(&mut self, loose: Loose) -> Result<RawDescriptor, (Error, Loose)> {
+        match loose {
+            Loose::Simulated(mut socket) if Arc::ptr_eq(&socket.shared, &self.shared) => {
+                let number = socket.number.take().expect("taken here only");
+                Ok(number as RawDescriptor)
+            }
+            _ => Err((Error::new(ErrorKind::Unsupported, Kind::Attach), loose)),
+        }
+    }
+
+    fn describe(&self) -> Description {
+        Description { name: "sim", features: vec!["virtual clock"] }
+    }
+
+    fn support(&self, kind: Kind) -> Support {
+        match kind {
+            Kind::Timer | Kind::Interval | Kind::NextTick => Support::Engine,
+            Kind::Splice => Support::Composed,
+            Kind::Accept | Kind::Connect | Kind::Close | Kind::Shutdown | Kind::Blocking => {
+                Support::Simulated
+            }
+            Kind::Recv | Kind::RecvVectored | Kind::Send | Kind::SendVectored => Support::Simulated,
+            _ => Support::Unsupported,
+        }
+    }
+}
+
+impl Calls for Sim {
     fn listen(&mut self, address: SocketAddr, options: &ListenOptions) -> Result<RawDescriptor, Error> {
         self.call(Kind::Listen, |world| world.listen(address, options)).map(|number| number as RawDescriptor)
     }
@@ -271,35 +316,8 @@ impl Backend for Sim {
         shut.map_err(|error| Error::new(error, Kind::Shutdown))
     }
 
-    fn close_now(&mut self, descriptor: RawDescriptor) {
-        self.shared.disturb(|world| world.close(descriptor as usize));
-    }
-
     fn check(&mut self, _: &OwnedDescriptor, _: HandleKind) -> Result<bool, Error> {
         unsupported(Kind::Adopt)
-    }
-
-    fn attach(&mut self, _: OwnedDescriptor) -> RawDescriptor {
-        unreachable!("`check` has refused it")
-    }
-
-    fn detach(&mut self, _: RawDescriptor) -> Result<OwnedDescriptor, Error> {
-        unsupported(Kind::Release)
-    }
-
-    fn hand_out(&mut self, descriptor: RawDescriptor) -> Result<Loose, Error> {
-        let socket = LooseSocket { shared: self.shared.clone(), number: Some(descriptor as usize) };
-        Ok(Loose::Simulated(socket))
-    }
-
-    fn take_in(&mut self, loose: Loose) -> Result<RawDescriptor, (Error, Loose)> {
-        match loose {
-            Loose::Simulated(mut socket) if Arc::ptr_eq(&socket.shared, &self.shared) => {
-                let number = socket.number.take().expect("taken here only");
-                Ok(number as RawDescriptor)
-            }
-            _ => Err((Error::new(ErrorKind::Unsupported, Kind::Attach), loose)),
-        }
     }
 
     fn raw(&mut self, _: RawDescriptor) -> Result<RawDescriptor, Error> {
@@ -308,21 +326,5 @@ impl Backend for Sim {
 
     fn duplicate(&mut self, _: RawDescriptor) -> Result<OwnedDescriptor, Error> {
         unsupported(Kind::Duplicate)
-    }
-
-    fn describe(&self) -> Description {
-        Description { name: "sim", features: vec!["virtual clock"] }
-    }
-
-    fn support(&self, kind: Kind) -> Support {
-        match kind {
-            Kind::Timer | Kind::Interval | Kind::NextTick => Support::Engine,
-            Kind::Splice => Support::Composed,
-            Kind::Accept | Kind::Connect | Kind::Close | Kind::Shutdown | Kind::Blocking => {
-                Support::Simulated
-            }
-            Kind::Recv | Kind::RecvVectored | Kind::Send | Kind::SendVectored => Support::Simulated,
-            _ => Support::Unsupported,
-        }
     }
 }

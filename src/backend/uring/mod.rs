@@ -11,7 +11,6 @@ mod setup;
 mod wake;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::task::Waker;
 use std::time::Duration;
@@ -20,14 +19,11 @@ use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, squeue};
 use rustix::io::Errno;
 
-use super::{Backend, Completion, Description, Outcome, RawDescriptor, Shot, Standard, Token, unix};
-use crate::UnixAddress;
+use super::{Backend, Completion, Description, Outcome, RawDescriptor, Shot, Token, unix};
 use crate::engine::handles::Means;
-use crate::handle::HandleKind;
-use crate::local::Credentials;
-use crate::op::{Half, Kind};
+use crate::op::Kind;
 use crate::report::Support;
-use crate::{Error, Instant, ListenOptions, Multicast, TcpOptions, UdpOptions};
+use crate::{Error, Instant};
 
 use setup::Features;
 pub(crate) use setup::Level;
@@ -35,6 +31,8 @@ use wake::{WAKE, WakeUp};
 
 pub(crate) struct Uring {
     ring: IoUring,
+    /// What needs no ring.
+    pub(super) system: unix::System,
     features: Features,
     /// Entries that found the submission queue full, in order. While there are any, new ones go behind them.
     backlog: VecDeque<squeue::Entry>,
@@ -74,7 +72,14 @@ impl Token {
 impl Uring {
     pub(crate) fn new(entries: u32, level: Level) -> Result<Uring, Error> {
         let (ring, features) = setup::open(entries, level)?;
-        Ok(Uring { ring, features, backlog: VecDeque::new(), wake_up: None, expects_stuck_threads: false })
+        Ok(Uring {
+            ring,
+            system: unix::System,
+            features,
+            backlog: VecDeque::new(),
+            wake_up: None,
+            expects_stuck_threads: false,
+        })
     }
 
     /// Opens of FIFOs wait on threads of the kernel's: so many more it may have, once there are any.
@@ -259,106 +264,8 @@ impl Backend for Uring {
         Instant::system()
     }
 
-    fn listen(&mut self, address: SocketAddr, options: &ListenOptions) -> Result<RawDescriptor, Error> {
-        unix::listen(address, options)
-    }
-
-    fn stream_socket(
-        &mut self,
-        to: SocketAddr,
-        from: Option<SocketAddr>,
-        options: &TcpOptions,
-    ) -> Result<RawDescriptor, Error> {
-        unix::stream_socket(to, from, options)
-    }
-
-    fn set_tcp_options(&mut self, descriptor: RawDescriptor, options: &TcpOptions) -> Result<(), Error> {
-        unix::set_tcp_options(descriptor, options, Kind::SetOptions)
-    }
-
-    fn tcp_options(&mut self, descriptor: RawDescriptor) -> Result<TcpOptions, Error> {
-        unix::tcp_options(descriptor)
-    }
-
-    fn local_address(&mut self, descriptor: RawDescriptor) -> Result<SocketAddr, Error> {
-        unix::local_address(descriptor)
-    }
-
-    fn peer_address(&mut self, descriptor: RawDescriptor) -> Result<SocketAddr, Error> {
-        unix::peer_address(descriptor)
-    }
-
-    /// A system call, since shutdown(2) never waits, while `IORING_OP_SHUTDOWN` always goes to a kernel thread.
-    fn shutdown(&mut self, descriptor: RawDescriptor, half: Half) -> Result<(), Error> {
-        unix::shutdown(descriptor, half)
-    }
-
-    fn bind_udp(&mut self, address: SocketAddr, options: &UdpOptions) -> Result<RawDescriptor, Error> {
-        unix::udp::bind(address, options)
-    }
-
-    fn connect_udp(&mut self, descriptor: RawDescriptor, to: SocketAddr) -> Result<(), Error> {
-        unix::udp::connect(descriptor, to)
-    }
-
-    fn disconnect_udp(&mut self, descriptor: RawDescriptor) -> Result<(), Error> {
-        unix::udp::disconnect(descriptor)
-    }
-
-    fn set_udp_options(&mut self, descriptor: RawDescriptor, options: &UdpOptions) -> Result<(), Error> {
-        unix::udp::set_options(descriptor, options, Kind::SetUdpOptions)
-    }
-
-    fn udp_options(&mut self, descriptor: RawDescriptor) -> Result<UdpOptions, Error> {
-        unix::udp::options(descriptor)
-    }
-
-    fn join_multicast(&mut self, descriptor: RawDescriptor, group: &Multicast) -> Result<(), Error> {
-        unix::udp::member(descriptor, group, true, Kind::JoinMulticast)
-    }
-
-    fn leave_multicast(&mut self, descriptor: RawDescriptor, group: &Multicast) -> Result<(), Error> {
-        unix::udp::member(descriptor, group, false, Kind::LeaveMulticast)
-    }
-
-    fn check(&mut self, descriptor: &OwnedFd, kind: HandleKind) -> Result<bool, Error> {
-        unix::check(descriptor, kind)
-    }
-
     fn attach(&mut self, descriptor: OwnedFd) -> RawDescriptor {
         unix::attach(descriptor)
-    }
-
-    fn listen_local(&mut self, address: &UnixAddress, backlog: u32) -> Result<RawDescriptor, Error> {
-        unix::local::listen(address, backlog)
-    }
-
-    fn local_stream(&mut self) -> Result<RawDescriptor, Error> {
-        unix::local::stream()
-    }
-
-    fn local_pair(&mut self) -> Result<[RawDescriptor; 2], Error> {
-        unix::local::pair()
-    }
-
-    fn unix_address(&mut self, descriptor: RawDescriptor, kind: Kind) -> Result<UnixAddress, Error> {
-        unix::local::address(descriptor, kind)
-    }
-
-    fn peer_credentials(&mut self, descriptor: RawDescriptor) -> Result<Credentials, Error> {
-        unix::local::credentials(descriptor)
-    }
-
-    fn means(&mut self, descriptor: RawDescriptor) -> Means {
-        unix::pipes::means(unix::borrow(&descriptor))
-    }
-
-    fn pipe(&mut self) -> Result<[RawDescriptor; 2], Error> {
-        unix::pipes::pipe()
-    }
-
-    fn standard(&mut self, which: Standard) -> Result<OwnedFd, Error> {
-        unix::pipes::standard(which)
     }
 
     fn attach_any(&mut self, descriptor: OwnedFd, _: Kind) -> Result<(RawDescriptor, bool), Error> {
@@ -375,16 +282,8 @@ impl Backend for Uring {
         Ok(unix::detach(descriptor))
     }
 
-    fn raw(&mut self, descriptor: RawDescriptor) -> Result<RawDescriptor, Error> {
-        Ok(descriptor)
-    }
-
     fn close_now(&mut self, descriptor: RawDescriptor) {
         drop(unix::detach(descriptor));
-    }
-
-    fn duplicate(&mut self, descriptor: RawDescriptor) -> Result<OwnedFd, Error> {
-        unix::duplicate(descriptor)
     }
 
     fn describe(&self) -> Description {
