@@ -65,7 +65,7 @@
 //! 11. **Safe.** No public function is `unsafe`. Leaks, panics, re-entrancy, swapped loops can't cause undefined behaviour.
 //!     A panicking callback counts as run, and the panic reaches the caller of `tick`; the others run in the next tick.
 //! 12. **No heap allocation per operation** once the loop is warm. Those on paths, on the thread pool and of several steps
-//!     ([`op::SendFile`], [`op::Splice`]) may make a few.
+//!     ([`op::SendFile`], [`op::Splice`], [`op::CopyFile`]) may make a few.
 //!
 //! # Features
 //!
@@ -100,8 +100,8 @@ pub use handle::{
 pub use local::{Credentials, UnixAddress};
 pub use moving::{Detached, Rejected};
 pub use op::{
-    Accepted, Datagram, DirEntry, Done, Event, FileType, Half, ManyOperation, Metadata, Operation, SentFile,
-    Spliced,
+    Accepted, CopiedFile, Datagram, DirEntry, Done, Event, FileType, Half, ManyOperation, Metadata,
+    Operation, SentFile, Spliced,
 };
 pub use options::{Keepalive, Linger, ListenOptions, TcpOptions};
 pub use remote::{KeepAlive, Refused, Remote, WhenFull};

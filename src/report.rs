@@ -89,6 +89,7 @@ const OPERATIONS: &[Kind] = &[
     Kind::Seek,
     Kind::ReadFile,
     Kind::WriteFile,
+    Kind::CopyFile,
     Kind::OpenFifo,
     Kind::Poll,
     Kind::PollMany,

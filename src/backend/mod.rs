@@ -27,6 +27,8 @@ mod uring;
 pub(crate) use calls::Calls;
 pub(crate) use pool::{Census, Completer, Work};
 #[cfg(unix)]
+pub(crate) use unix::copy::{Copied, CopyOrder, Copying};
+#[cfg(unix)]
 pub(crate) use unix::files::{self, CURRENT_DIRECTORY, STAT_MASK, StatBlock, SystemPath, system_path};
 #[cfg(unix)]
 pub(crate) use unix::parcel::{MOST_DESCRIPTORS, Parcel};

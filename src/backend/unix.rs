@@ -1,6 +1,7 @@
 //! Sockets on Unix: the calls that answer at once, and the C layouts that shots point at.
 
 mod calls;
+pub(crate) mod copy;
 pub(crate) mod files;
 pub(super) mod local;
 mod message;

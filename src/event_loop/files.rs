@@ -4,7 +4,7 @@ use std::io::SeekFrom;
 use std::path::Path;
 
 use super::EventLoop;
-use crate::op::{self, DirEntry, Done, Metadata};
+use crate::op::{self, CopiedFile, DirEntry, Done, Metadata};
 use crate::{Error, File, IoBuf, IoBufMut, OpId};
 
 /// Files.
@@ -221,5 +221,15 @@ impl<S> EventLoop<S> {
         callback: impl FnOnce(&mut S, &EventLoop<S>, Done<B>) + 'static,
     ) -> OpId {
         self.submit(op::WriteFile::new(path, buf), callback)
+    }
+
+    /// Copies a file: [`op::CopyFile`].
+    pub fn copy_file(
+        &self,
+        from: impl AsRef<Path>,
+        to: impl AsRef<Path>,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<CopiedFile, Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::CopyFile::new(from, to), callback)
     }
 }

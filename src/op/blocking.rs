@@ -177,6 +177,11 @@ impl Stop {
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
+    /// Whether it is to end.
+    pub(super) fn asked(&self) -> bool {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn ask(&self) {
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.changed.notify_all();

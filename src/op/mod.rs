@@ -53,6 +53,7 @@
 //! | [`Seek`] | [`seek`](crate::EventLoop::seek) | `Result<u64, Error>` | native: `STATX` from the end, else nothing | not supported |
 //! | [`ReadFile`] | [`read_file`](crate::EventLoop::read_file) | `Result<Vec<u8>, Error>` | other operations: `OPENAT`, `STATX`, `READ`, `CLOSE` | not supported |
 //! | [`WriteFile`] | [`write_file`](crate::EventLoop::write_file) | [`Done<B>`](Done) | other operations: `OPENAT`, `WRITE`, `CLOSE`; `FSYNC`, `RENAMEAT` | not supported |
+//! | [`CopyFile`] | [`copy_file`](crate::EventLoop::copy_file) | `Result<CopiedFile, Error>` | the thread pool: ioctl_ficlone(2), copy_file_range(2), read(2), write(2) | not supported |
 //! | [`OpenFifo`] | [`open_fifo`](crate::EventLoop::open_fifo) | `Result<Pipe, Error>` | native: `OPENAT` | not supported |
 //! | [`Poll`] | [`poll`](crate::EventLoop::poll) | `Result<Readiness, Error>` | native: `POLL_ADD` | not supported |
 //! | [`PollMany`] | [`poll_many`](crate::EventLoop::poll_many) | [`Event<Readiness>`](Event) | native: `POLL_ADD`, multishot | not supported |
@@ -85,9 +86,9 @@ pub use close::Close;
 pub(crate) use close::close_gracefully;
 pub(crate) use files::OpenHow;
 pub use files::{
-    Allocate, DirEntry, Fdatasync, FileType, Fsync, Link, Lock, Metadata, Mkdir, Open, Read, ReadAt,
-    ReadAtVectored, ReadDir, ReadFile, ReadLink, Rename, Rmdir, Seek, Stat, Symlink, Truncate, Unlink,
-    Unlock, Write, WriteAt, WriteAtVectored, WriteFile,
+    Allocate, CopiedFile, CopyFile, DirEntry, Fdatasync, FileType, Fsync, Link, Lock, Metadata, Mkdir, Open,
+    Read, ReadAt, ReadAtVectored, ReadDir, ReadFile, ReadLink, Rename, Rmdir, Seek, Stat, Symlink, Truncate,
+    Unlink, Unlock, Write, WriteAt, WriteAtVectored, WriteFile,
 };
 pub use local::ConnectUnix;
 pub use net::{Accept, Accepted, Connect, Half, Recv, RecvVectored, Send, SendVectored, Shutdown};
@@ -354,6 +355,8 @@ pub enum Kind {
     ReadFile,
     /// [`WriteFile`].
     WriteFile,
+    /// [`CopyFile`].
+    CopyFile,
     /// [`Poll`].
     Poll,
     /// [`PollMany`].
@@ -468,6 +471,7 @@ impl fmt::Display for Kind {
             Kind::Seek => "seek",
             Kind::ReadFile => "read_file",
             Kind::WriteFile => "write_file",
+            Kind::CopyFile => "copy_file",
             Kind::Poll => "poll",
             Kind::PollMany => "poll_many",
             Kind::Timer => "timer",

@@ -138,9 +138,10 @@ impl Operation for SendFile {
     }
 }
 
-/// An operation that tells how far it is: its items are totals of bytes. Made by [`SendFile::progress`].
+/// An operation that tells how far it is: its items are totals of bytes. Made by [`SendFile::progress`] and
+/// [`CopyFile::progress`](super::CopyFile::progress).
 #[derive(Debug)]
-pub struct Progress<O>(O);
+pub struct Progress<O>(pub(super) O);
 
 impl<O: Describe> Describe for Progress<O> {
     type Parts = O::Parts;
@@ -155,6 +156,10 @@ impl<O: Describe> Describe for Progress<O> {
             steps.items = true;
         }
         (parts, request)
+    }
+
+    fn lend(parts: &mut O::Parts, request: &mut Request, core: &Core) {
+        O::lend(parts, request, core);
     }
 
     fn begin(parts: &mut O::Parts, operation: OpId, core: &Core) {

@@ -454,6 +454,7 @@ fn files_are_unsupported() {
     unsupported(op::ReadLink::new("/"));
     unsupported(op::ReadDir::new("/"));
     unsupported(op::ReadFile::new("/"));
+    unsupported(op::CopyFile::new("/", "/"));
     let io: EventLoop = io(&Simulation::new(1));
     let rejected = io.adopt::<nbio::File>(std::fs::File::open("/").unwrap()).unwrap_err();
     assert_eq!(rejected.error.kind(), ErrorKind::Unsupported);

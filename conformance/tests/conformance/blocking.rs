@@ -35,14 +35,14 @@ pub const CASES: &[Case] = &[
 const MORE_THAN_THREADS: usize = 70;
 
 /// Closures that wait until they are let go, more than there can be threads: what is submitted after them waits too.
-struct Crowd {
+pub struct Crowd {
     io: Io,
     /// Dropped, they let go.
     _holds: Vec<Sender<()>>,
 }
 
 impl Crowd {
-    fn new(subject: &Subject) -> Crowd {
+    pub fn new(subject: &Subject) -> Crowd {
         let io: Io = subject.io();
         let mut holds = Vec::new();
         for _ in 0..MORE_THAN_THREADS {

@@ -12,6 +12,8 @@ mod child;
 mod closing;
 mod connections;
 mod control;
+mod copy_file;
+mod copy_file_ends;
 mod deadlines;
 mod ending;
 mod environment;
@@ -80,6 +82,8 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("captures", captures::CASES),
     ("closing", closing::CASES),
     ("control", control::CASES),
+    ("copy_file", copy_file::CASES),
+    ("copy_file_ends", copy_file_ends::CASES),
     ("deadlines", deadlines::CASES),
     ("ending", ending::CASES),
     ("environment", environment::CASES),

@@ -10,6 +10,8 @@ pub const SKIPS: &[(&str, &str, &str)] = &[
         "sim",
         "what is done at the end of a tick is the seed's secret",
     ),
+    ("copy_file::*", "sim", "there are no files: tests/simulation"),
+    ("copy_file_ends::*", "sim", "there are no files: tests/simulation"),
     ("deadlines::late_but_done_ends_ok", "sim", "what is done at the end of a tick is the seed's secret"),
     (
         "ending::cancelled_after_its_job_was_done_ends_ok",

@@ -18,6 +18,7 @@ struct Race {
     random: fastrand::Rng,
     streams: Vec<TcpStream>,
     file: Option<File>,
+    folder: Rc<Folder>,
     submitted: Vec<(OpId, Rc<Cell<u32>>, bool)>,
     drops: Drops,
 }
@@ -25,7 +26,7 @@ struct Race {
 /// Guarantees 2, 4 and 5: one end for each that wasn't removed, none for the others; every callback dropped; nothing in
 /// flight when all is closed.
 fn races(subject: &Subject) {
-    let folder = Folder::new();
+    let folder = Rc::new(Folder::new());
     let path = folder.file("sent", noise(700_000, 1));
     for seed in 0..if long() { 2_000 } else { 60 } {
         let io: Io = subject.io();
@@ -33,7 +34,8 @@ fn races(subject: &Subject) {
         let file = (!subject.simulated()).then(|| io.adopt(std::fs::File::open(&path).unwrap()).unwrap());
         let random = fastrand::Rng::with_seed(seed);
         let (streams, drops) = (vec![a, b, c, d], Drops::new());
-        let mut race = Race { io, random, streams, file, submitted: Vec::new(), drops };
+        let folder = folder.clone();
+        let mut race = Race { io, random, streams, file, folder, submitted: Vec::new(), drops };
         for _ in 0..40 {
             race.act();
         }
@@ -44,6 +46,7 @@ fn races(subject: &Subject) {
         while race.io.in_flight() > 0 {
             race.io.tick(Some(Duration::from_millis(1))).unwrap();
         }
+        assert!(race.folder.names().iter().all(|name| name == "sent" || name == "copy"), "seed {seed}");
         assert_eq!(race.drops.count(), race.submitted.len(), "seed {seed}");
         for (number, (_, ends, removed)) in race.submitted.iter().enumerate() {
             assert_eq!(ends.get(), u32::from(!removed), "operation {number} of seed {seed}");
@@ -67,12 +70,18 @@ impl Race {
             },
             5 | 6 => self.once(op::Send::new(stream, vec![7; 300_000]).all()),
             7..=9 => self.once(op::Recv::new(stream, vec![0; 100_000])),
+            10 if self.file.is_some() && self.random.bool() => self.copy(),
             10 => self.once(op::Shutdown::new(stream, Half::Write)),
             11 => self.end(true),
             12 => self.end(false),
             13 if self.random.u32(..8) == 0 => self.io.close(stream),
             _ => turn(&self.io, self.random.usize(..4)),
         }
+    }
+
+    fn copy(&mut self) {
+        let copy = op::CopyFile::new(self.folder.at("sent"), self.folder.at("copy"));
+        if self.random.bool() { self.once(copy) } else { self.many(copy.progress()) }
     }
 
     fn once<O: Operation>(&mut self, operation: O) {

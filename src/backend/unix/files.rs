@@ -158,7 +158,7 @@ pub(crate) fn perform(
 }
 
 /// Where a relative path begins.
-fn begin(directory: &Option<OwnedFd>) -> BorrowedFd<'_> {
+pub(super) fn begin(directory: &Option<OwnedFd>) -> BorrowedFd<'_> {
     directory.as_ref().map_or(fs::CWD, AsFd::as_fd)
 }
 

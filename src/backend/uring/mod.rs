@@ -295,7 +295,7 @@ impl Backend for Uring {
             Kind::Shutdown => Support::Direct,
             Kind::Timer | Kind::Interval | Kind::NextTick => Support::Engine,
             Kind::Blocking => Support::Pool,
-            Kind::ReadLink | Kind::ReadDir | Kind::Lock | Kind::Unlock => Support::Pool,
+            Kind::ReadLink | Kind::ReadDir | Kind::Lock | Kind::Unlock | Kind::CopyFile => Support::Pool,
             Kind::Mkdir | Kind::Link | Kind::Symlink if !self.features.names => Support::Pool,
             Kind::Truncate if !self.features.truncates => Support::Pool,
             // Multishot polls came with 5.13.

@@ -1,5 +1,6 @@
 //! Files: opening, reading and writing at places, and what is known of them.
 
+mod copy;
 mod cursor;
 mod directory;
 mod lock;
@@ -11,6 +12,7 @@ mod stat;
 mod transfer;
 mod whole;
 
+pub use copy::{CopiedFile, CopyFile};
 pub use cursor::{Read, Seek, Write};
 pub use directory::{DirEntry, ReadDir, ReadLink};
 pub use lock::{Lock, Unlock};
