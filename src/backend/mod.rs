@@ -13,8 +13,8 @@ use crate::op::Kind;
 use crate::report::{Report, Support};
 use crate::{Error, ErrorKind, Instant};
 
-#[cfg(not(target_os = "linux"))]
-compile_error!("nbio runs on Linux so far; kqueue and IOCP are on their way (see PLATFORMS.md)");
+#[cfg(not(unix))]
+compile_error!("nbio runs on Unix so far; IOCP is on its way (see PLATFORMS.md)");
 
 mod calls;
 mod pool;
@@ -24,17 +24,52 @@ mod unix;
 #[cfg(target_os = "linux")]
 mod uring;
 
+// Where the Unixes differ: one module `system` with the same names in each of its files, and what some of them share.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "unix/system/bsd.rs"]
+mod bsd;
+#[cfg(not(target_vendor = "apple"))]
+#[path = "unix/system/close_on_exec.rs"]
+mod close_on_exec;
+#[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
+#[path = "unix/system/groups.rs"]
+mod groups;
+#[cfg(not(target_os = "openbsd"))]
+#[path = "unix/system/keepalive.rs"]
+mod keepalive;
+#[cfg(not(target_vendor = "apple"))]
+#[path = "unix/system/linger.rs"]
+mod linger;
+#[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
+#[path = "unix/system/source_groups.rs"]
+mod source_groups;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "unix/system/linux.rs"]
+mod system;
+#[cfg(target_vendor = "apple")]
+#[path = "unix/system/apple.rs"]
+mod system;
+#[cfg(target_os = "freebsd")]
+#[path = "unix/system/freebsd.rs"]
+mod system;
+#[cfg(target_os = "netbsd")]
+#[path = "unix/system/netbsd.rs"]
+mod system;
+#[cfg(target_os = "openbsd")]
+#[path = "unix/system/openbsd.rs"]
+mod system;
+
 pub(crate) use calls::Calls;
 pub(crate) use pool::{Census, Completer, Work};
 #[cfg(unix)]
 pub(crate) use unix::copy::{Copied, CopyOrder, Copying};
 #[cfg(unix)]
-pub(crate) use unix::files::{self, CURRENT_DIRECTORY, STAT_MASK, StatBlock, SystemPath, system_path};
+pub(crate) use unix::files::{self, CURRENT_DIRECTORY, StatBlock, SystemPath, system_path};
 #[cfg(unix)]
 pub(crate) use unix::parcel::{MOST_DESCRIPTORS, Parcel};
 #[cfg(unix)]
 pub(crate) use unix::{
-    Address, Arrival, Head, IoVec, Message, duplicate_of, error_kind, is_cancelled, readiness,
+    Address, Arrival, Head, IoVec, Message, can_send, duplicate_of, error_kind, is_cancelled, readiness,
 };
 
 /// The system's number of an open thing: a descriptor on Unix.
@@ -238,17 +273,29 @@ impl AnyBackend {
             },
             choice => (choice, "the builder"),
         };
+        Ok((AnyBackend::of_the_system(choice, builder)?, format!("chosen by {by}")))
+    }
+
+    /// The one among those of this system that is asked for.
+    #[cfg(target_os = "linux")]
+    fn of_the_system(choice: Choice, builder: &Builder) -> Result<AnyBackend, Error> {
         let level = match choice {
             Choice::Auto | Choice::IoUring => uring::Level::Best,
             Choice::IoUringPlain => uring::Level::Plain,
         };
-        let backend = AnyBackend::Uring(uring::Uring::new(builder.ring_size, level)?);
-        Ok((backend, format!("chosen by {by}")))
+        Ok(AnyBackend::Uring(uring::Uring::new(builder.ring_size, level)?))
+    }
+
+    /// Elsewhere there is the simulation only, so far. Android kills who asks for io_uring: there it isn't even tried.
+    #[cfg(not(target_os = "linux"))]
+    fn of_the_system(_: Choice, _: &Builder) -> Result<AnyBackend, Error> {
+        Err(Error::new(ErrorKind::BackendUnavailable, Kind::Build))
     }
 
     #[inline]
     pub(crate) fn submit(&mut self, shot: Shot<'_>) {
         match self {
+            #[cfg(target_os = "linux")]
             AnyBackend::Uring(uring) => uring.submit(shot),
             AnyBackend::Sim(sim) => unlikely(|| sim.submit(shot)),
         }
@@ -261,6 +308,7 @@ impl AnyBackend {
         out: &mut VecDeque<Completion>,
     ) -> Result<(), Error> {
         match self {
+            #[cfg(target_os = "linux")]
             AnyBackend::Uring(uring) => uring.wait(limit, out),
             AnyBackend::Sim(sim) => unlikely(|| sim.wait(limit, out)),
         }
@@ -269,6 +317,7 @@ impl AnyBackend {
     #[inline]
     pub(crate) fn now(&self) -> Instant {
         match self {
+            #[cfg(target_os = "linux")]
             AnyBackend::Uring(uring) => uring.now(),
             AnyBackend::Sim(sim) => unlikely(|| sim.now()),
         }
@@ -277,6 +326,7 @@ impl AnyBackend {
     /// Whether another thread could run while the loop's looks for what it does.
     pub(crate) fn has_company(&self) -> bool {
         match self {
+            #[cfg(target_os = "linux")]
             AnyBackend::Uring(uring) => uring.has_company(),
             AnyBackend::Sim(_) => false,
         }
@@ -285,6 +335,7 @@ impl AnyBackend {
     /// Everything that is not on the way of every message.
     pub(crate) fn cold(&mut self) -> &mut dyn Backend {
         match self {
+            #[cfg(target_os = "linux")]
             AnyBackend::Uring(uring) => uring,
             AnyBackend::Sim(sim) => sim,
         }
@@ -293,6 +344,7 @@ impl AnyBackend {
     /// What answers at once.
     pub(crate) fn calls(&mut self) -> &mut dyn Calls {
         match self {
+            #[cfg(target_os = "linux")]
             AnyBackend::Uring(uring) => &mut uring.system,
             AnyBackend::Sim(sim) => sim,
         }
@@ -310,6 +362,7 @@ impl AnyBackend {
 
     fn backend(&self) -> &dyn Backend {
         match self {
+            #[cfg(target_os = "linux")]
             AnyBackend::Uring(uring) => uring,
             AnyBackend::Sim(sim) => sim,
         }

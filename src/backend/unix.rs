@@ -4,7 +4,8 @@ mod calls;
 pub(crate) mod copy;
 pub(crate) mod files;
 pub(super) mod local;
-mod message;
+pub(in crate::backend) mod message;
+pub(in crate::backend) mod option;
 pub(super) mod parcel;
 pub(super) mod pipes;
 pub(super) mod udp;
@@ -18,15 +19,15 @@ use std::time::Duration;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::net::addr::{SocketAddrArg, SocketAddrStorage};
-use rustix::net::{self, AddressFamily, Protocol, SocketAddrAny, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::net::{self, AddressFamily, Protocol, SocketAddrAny, SocketType, ipproto, sockopt};
 
-use super::RawDescriptor;
+use super::{RawDescriptor, system};
 use crate::handle::HandleKind;
 use crate::op::{Half, Interest, Kind, Readiness};
 use crate::{Error, ErrorKind, Keepalive, Linger, ListenOptions, TcpOptions};
 
 pub(crate) use calls::System;
-pub(crate) use message::{Arrival, Head};
+pub(crate) use message::{Arrival, Head, can_send};
 
 /// The kinds of the error numbers that std's table doesn't tell apart.
 pub(crate) fn error_kind(os: i32) -> Option<ErrorKind> {
@@ -40,13 +41,12 @@ pub(crate) fn error_kind(os: i32) -> Option<ErrorKind> {
         Errno::IO => ErrorKind::DeviceError,
         Errno::LOOP => ErrorKind::FilesystemLoop,
         Errno::HOSTDOWN => ErrorKind::HostUnreachable,
-        Errno::NONET => ErrorKind::NetworkDown,
         Errno::PROTO => ErrorKind::ConnectionAborted,
         Errno::AFNOSUPPORT | Errno::PROTONOSUPPORT | Errno::PROTOTYPE | Errno::OPNOTSUPP => {
             ErrorKind::Unsupported
         }
         Errno::NOPROTOOPT => ErrorKind::Unsupported,
-        _ => return None,
+        errno => return system::error_kind(errno),
     })
 }
 
@@ -142,8 +142,7 @@ pub(super) fn borrow(descriptor: &RawDescriptor) -> BorrowedFd<'_> {
 
 fn tcp_socket(address: SocketAddr, kind: Kind) -> Result<OwnedFd, Error> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::TCP))
-        .map_err(os_error(kind))
+    system::socket(family, SocketType::STREAM, Some(ipproto::TCP)).map_err(os_error(kind))
 }
 
 pub(super) fn listen(address: SocketAddr, options: &ListenOptions) -> Result<RawDescriptor, Error> {
@@ -151,7 +150,7 @@ pub(super) fn listen(address: SocketAddr, options: &ListenOptions) -> Result<Raw
     let socket = tcp_socket(address, Kind::Listen)?;
     sockopt::set_socket_reuseaddr(&socket, options.reuse_address).map_err(&error)?;
     if options.reuse_port {
-        sockopt::set_socket_reuseport(&socket, true).map_err(&error)?;
+        system::share_connections(socket.as_fd()).map_err(&error)?;
     }
     match options.v6only {
         Some(_) if address.is_ipv4() => return Err(Error::new(ErrorKind::InvalidInput, Kind::Listen)),
@@ -191,7 +190,7 @@ pub(super) fn set_tcp_options(
             set_keepalive(socket, keepalive)?;
         }
         if let Some(linger) = options.linger {
-            sockopt::set_socket_linger(socket, linger_time(linger))?;
+            system::set_linger(socket, linger_time(linger))?;
         }
         if let Some(bytes) = options.recv_buffer {
             sockopt::set_socket_recv_buffer_size(socket, bytes)?;
@@ -201,7 +200,7 @@ pub(super) fn set_tcp_options(
         }
         if let Some(timeout) = options.user_timeout {
             let millis = timeout.as_nanos().div_ceil(1_000_000);
-            sockopt::set_tcp_user_timeout(socket, u32::try_from(millis).map_err(|_| Errno::INVAL)?)?;
+            system::set_user_timeout(socket, u32::try_from(millis).map_err(|_| Errno::INVAL)?)?;
         }
         Ok(())
     };
@@ -209,11 +208,7 @@ pub(super) fn set_tcp_options(
 }
 
 fn set_keepalive(socket: BorrowedFd<'_>, keepalive: Keepalive) -> Result<(), Errno> {
-    if let Keepalive::On { idle, interval, probes } = keepalive {
-        sockopt::set_tcp_keepidle(socket, idle)?;
-        sockopt::set_tcp_keepintvl(socket, interval)?;
-        sockopt::set_tcp_keepcnt(socket, probes)?;
-    }
+    system::set_keepalive(socket, keepalive)?;
     sockopt::set_socket_keepalive(socket, keepalive != Keepalive::Off)
 }
 
@@ -228,16 +223,9 @@ fn linger_time(linger: Linger) -> Option<Duration> {
 pub(super) fn tcp_options(descriptor: RawDescriptor) -> Result<TcpOptions, Error> {
     let socket = borrow(&descriptor);
     let get = || -> Result<TcpOptions, Errno> {
-        let keepalive = if sockopt::socket_keepalive(socket)? {
-            Keepalive::On {
-                idle: sockopt::tcp_keepidle(socket)?,
-                interval: sockopt::tcp_keepintvl(socket)?,
-                probes: sockopt::tcp_keepcnt(socket)?,
-            }
-        } else {
-            Keepalive::Off
-        };
-        let linger = match sockopt::socket_linger(socket)? {
+        let keepalive =
+            if sockopt::socket_keepalive(socket)? { system::keepalive(socket)? } else { Keepalive::Off };
+        let linger = match system::linger(socket)? {
             None => Linger::System,
             Some(Duration::ZERO) => Linger::Reset,
             Some(time) => Linger::Wait(time),
@@ -248,7 +236,7 @@ pub(super) fn tcp_options(descriptor: RawDescriptor) -> Result<TcpOptions, Error
             linger: Some(linger),
             recv_buffer: Some(sockopt::socket_recv_buffer_size(socket)?),
             send_buffer: Some(sockopt::socket_send_buffer_size(socket)?),
-            user_timeout: Some(Duration::from_millis(sockopt::tcp_user_timeout(socket)?.into())),
+            user_timeout: system::user_timeout(socket)?,
         })
     };
     get().map_err(os_error(Kind::GetOptions))
@@ -290,9 +278,9 @@ pub(super) fn check(descriptor: &OwnedFd, kind: HandleKind) -> Result<bool, Erro
         return pipes::check(descriptor);
     }
     let stream = sockopt::socket_type(descriptor).map_err(&error)? == SocketType::STREAM;
-    let tcp = sockopt::socket_protocol(descriptor).map_err(&error)?
+    let tcp = system::protocol(descriptor.as_fd()).map_err(&error)?
         == Some(Protocol::from_raw(ipproto::TCP.as_raw()));
-    let listening = sockopt::socket_acceptconn(descriptor).map_err(&error)?;
+    let listening = system::listens(descriptor.as_fd()).map_err(&error)?;
     let connected = match net::getpeername(descriptor) {
         Ok(_) => true,
         Err(Errno::NOTCONN) => false,
@@ -306,7 +294,7 @@ pub(super) fn check(descriptor: &OwnedFd, kind: HandleKind) -> Result<bool, Erro
     if !stream || !tcp || !right {
         return Err(Error::new(ErrorKind::InvalidInput, Kind::Adopt));
     }
-    let linger = sockopt::socket_linger(descriptor).map_err(&error)?;
+    let linger = system::linger(descriptor.as_fd()).map_err(&error)?;
     Ok(linger.is_some_and(|time| time > Duration::ZERO))
 }
 
@@ -321,7 +309,7 @@ fn check_file(descriptor: &OwnedFd) -> Result<bool, Error> {
 
 /// Whether closing a descriptor of whatever kind may wait for unsent data.
 pub(super) fn lingers(descriptor: BorrowedFd<'_>) -> bool {
-    sockopt::socket_linger(descriptor).is_ok_and(|linger| linger.is_some_and(|time| time > Duration::ZERO))
+    system::linger(descriptor).is_ok_and(|linger| linger.is_some_and(|time| time > Duration::ZERO))
 }
 
 /// A second descriptor of something outside, or the system's error number.
@@ -340,7 +328,7 @@ const EVENTS: [(Interest, i16); 3] = [
 pub(super) fn events(interest: Interest) -> u32 {
     let asked = EVENTS.iter().filter(|(bit, _)| interest.contains(*bit));
     // io_uring answers POLLRDHUP unasked: so do we everywhere.
-    asked.fold(libc::POLLRDHUP as u32, |events, &(_, event)| events | event as u32)
+    asked.fold(system::READ_CLOSED as u32, |events, &(_, event)| events | event as u32)
 }
 
 /// What the system's answer to a poll says.
@@ -350,7 +338,7 @@ pub(crate) fn readiness(events: u32) -> Readiness {
         readable: is(libc::POLLIN),
         writable: is(libc::POLLOUT),
         priority: is(libc::POLLPRI | libc::POLLRDBAND),
-        read_closed: is(libc::POLLRDHUP),
+        read_closed: is(system::READ_CLOSED),
         hang_up: is(libc::POLLHUP),
         error: is(libc::POLLERR),
     }

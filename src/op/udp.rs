@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::net::{gather, part};
 use super::{Done, Kind, Operation, Options};
-use crate::backend::Head;
+use crate::backend::{Head, can_send};
 use crate::buf::{Buffers, RawLent};
 use crate::engine::Core;
 use crate::engine::envelope::Envelope;
@@ -12,7 +12,7 @@ use crate::engine::op::{Describe, End, Op, Request, Target};
 use crate::engine::vectored::Pieces;
 use crate::handle::sealed::Handle as _;
 use crate::udp::{RecvControl, Segments, SendControl};
-use crate::{Error, IoBuf, IoBufMut, Slice, UdpSocket};
+use crate::{Error, ErrorKind, IoBuf, IoBufMut, Slice, UdpSocket};
 
 /// The end of an operation that receives a datagram.
 ///
@@ -234,7 +234,11 @@ impl Route {
     /// A send of this kind, whose memory isn't known yet.
     fn request(&self, kind: Kind, socket: UdpSocket, options: Options) -> Request {
         let fits = self.control.fits(self.to.map(|to| to.ip()));
-        let target = if fits { Target::Handle(socket.id()) } else { Target::Nothing };
+        let target = match (fits, can_send(&self.control, self.to.map(|to| to.ip()))) {
+            (false, _) => Target::Nothing,
+            (_, false) => Target::Connection(Err(Error::new(ErrorKind::Unsupported, kind))),
+            _ => Target::Handle(socket.id()),
+        };
         Request::new(kind, target, Op::SendMessage { envelope: Envelope::NONE }, options)
     }
 

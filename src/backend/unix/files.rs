@@ -12,7 +12,8 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::RawDescriptor;
+use super::{RawDescriptor, system};
+use crate::backend::system::Stat;
 use crate::engine::paths::Call;
 use crate::op::{DirEntry, FileType, Half, Kind, Metadata, OpenHow};
 use crate::{Error, ErrorKind};
@@ -64,8 +65,8 @@ pub(crate) fn fifo_flags(end: Half) -> i32 {
     access | libc::O_CLOEXEC | libc::O_NOCTTY
 }
 
-/// Where the system writes what it knows of a file: `struct statx`.
-pub(crate) struct StatBlock(UnsafeCell<MaybeUninit<libc::statx>>);
+/// Where the system writes what it knows of a file: `struct statx` or `struct stat`.
+pub(crate) struct StatBlock(UnsafeCell<MaybeUninit<Stat>>);
 
 impl StatBlock {
     pub(crate) fn empty() -> StatBlock {
@@ -73,7 +74,7 @@ impl StatBlock {
     }
 
     /// For the system to write to.
-    pub(crate) fn as_ptr(&self) -> *mut libc::statx {
+    pub(crate) fn as_ptr(&self) -> *mut Stat {
         self.0.get().cast()
     }
 
@@ -85,51 +86,32 @@ impl StatBlock {
         // SAFETY: zeroed at first, which is a valid value, then written by the system; the caller vouches that it is not
         // being written.
         let stat = unsafe { (*self.0.get()).assume_init() };
-        metadata(&stat)
+        system::metadata(&stat)
     }
 }
 
-fn file_type(mode: u32) -> FileType {
-    match mode & libc::S_IFMT {
-        libc::S_IFREG => FileType::File,
-        libc::S_IFDIR => FileType::Directory,
-        libc::S_IFLNK => FileType::Symlink,
-        libc::S_IFIFO => FileType::Fifo,
-        libc::S_IFSOCK => FileType::Socket,
-        libc::S_IFBLK => FileType::BlockDevice,
-        libc::S_IFCHR => FileType::CharacterDevice,
+pub(in crate::backend) fn file_type(file_type: fs::FileType) -> FileType {
+    match file_type {
+        fs::FileType::RegularFile => FileType::File,
+        fs::FileType::Directory => FileType::Directory,
+        fs::FileType::Symlink => FileType::Symlink,
+        fs::FileType::Fifo => FileType::Fifo,
+        fs::FileType::Socket => FileType::Socket,
+        fs::FileType::BlockDevice => FileType::BlockDevice,
+        fs::FileType::CharacterDevice => FileType::CharacterDevice,
         _ => FileType::Unknown,
     }
 }
 
-fn metadata(stat: &libc::statx) -> Metadata {
-    let born = stat.stx_mask & libc::STATX_BTIME != 0;
-    Metadata {
-        file_type: file_type(stat.stx_mode.into()),
-        size: stat.stx_size,
-        allocated: stat.stx_blocks.saturating_mul(512),
-        accessed: system_time(&stat.stx_atime),
-        modified: system_time(&stat.stx_mtime),
-        changed: system_time(&stat.stx_ctime),
-        created: born.then(|| system_time(&stat.stx_btime)),
-        mode: u32::from(stat.stx_mode) & 0o7777,
-        links: stat.stx_nlink.into(),
-        inode: stat.stx_ino,
-        device: u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor),
-        user: stat.stx_uid,
-        group: stat.stx_gid,
-    }
-}
-
 /// A time that doesn't fit is the epoch: a file system may say anything.
-fn system_time(time: &libc::statx_timestamp) -> SystemTime {
-    let nanos = Duration::from_nanos(time.tv_nsec.into());
-    let seconds = Duration::from_secs(time.tv_sec.unsigned_abs());
-    let whole = match time.tv_sec {
-        0.. => SystemTime::UNIX_EPOCH.checked_add(seconds),
-        ..0 => SystemTime::UNIX_EPOCH.checked_sub(seconds),
+pub(in crate::backend) fn time_of(seconds: i64, nanoseconds: i64) -> SystemTime {
+    let whole = Duration::from_secs(seconds.unsigned_abs());
+    let time = match seconds {
+        0.. => SystemTime::UNIX_EPOCH.checked_add(whole),
+        ..0 => SystemTime::UNIX_EPOCH.checked_sub(whole),
     };
-    whole.and_then(|time| time.checked_add(nanos)).unwrap_or(SystemTime::UNIX_EPOCH)
+    let rest = Duration::from_nanos(nanoseconds.unsigned_abs());
+    time.and_then(|time| time.checked_add(rest)).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// ftruncate(2); the error is the system's number.
@@ -146,7 +128,7 @@ pub(crate) fn perform(
     let [from, to] = &directories;
     let (from, to) = (begin(from), begin(to));
     let done = match call {
-        Call::Mkdir { mode } => fs::mkdirat(from, path, Mode::from_raw_mode(mode)),
+        Call::Mkdir { mode } => fs::mkdirat(from, path, Mode::from_raw_mode(mode as _)),
         Call::Link { follow } => {
             let flags = if follow { AtFlags::SYMLINK_FOLLOW } else { AtFlags::empty() };
             fs::linkat(from, path, to, second, flags)
@@ -175,7 +157,7 @@ pub(crate) fn read_dir(at: Option<OwnedFd>, path: &Path) -> Result<Vec<DirEntry>
         if name != b"." && name != b".." {
             entries.push(DirEntry {
                 name: OsStr::from_bytes(name).to_owned(),
-                file_type: file_type(entry.file_type().as_raw_mode()),
+                file_type: file_type(entry.file_type()),
                 inode: entry.ino(),
             });
         }
@@ -202,6 +184,3 @@ pub(crate) fn try_lock(file: &OwnedFd, shared: bool) -> Result<(), i32> {
 pub(crate) fn unlock(file: &OwnedFd) -> Result<(), i32> {
     fs::flock(file, FlockOperation::Unlock).map_err(Errno::raw_os_error)
 }
-
-/// What `Stat` asks the system for.
-pub(crate) const STAT_MASK: u32 = libc::STATX_BASIC_STATS | libc::STATX_BTIME;

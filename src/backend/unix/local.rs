@@ -1,23 +1,22 @@
 //! Unix sockets: making them, their addresses, and who is at the other end.
 
 use std::ffi::OsStr;
-use std::os::fd::{IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
 use rustix::net::addr::SocketAddrArg;
-use rustix::net::{self, AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustix::net::{self, AddressFamily, SocketAddrAny, SocketAddrUnix, SocketType, sockopt};
 
-use super::{Address, RawDescriptor, borrow, os_error};
+use super::{Address, RawDescriptor, borrow, os_error, system};
 use crate::handle::HandleKind;
 use crate::local::{Credentials, Name, UnixAddress};
 use crate::op::Kind;
 use crate::{Error, ErrorKind};
 
 fn socket(kind: Kind) -> Result<OwnedFd, Error> {
-    net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-        .map_err(os_error(kind))
+    system::socket(AddressFamily::UNIX, SocketType::STREAM, None).map_err(os_error(kind))
 }
 
 /// As the system takes it.
@@ -26,13 +25,16 @@ fn raw(address: &UnixAddress, kind: Kind) -> Result<SocketAddrUnix, Error> {
         Name::Unnamed => return Err(Error::new(ErrorKind::InvalidInput, kind)),
         Name::Path(path) if path.as_os_str().is_empty() => Err(Errno::INVAL),
         Name::Path(path) => SocketAddrUnix::new(path.as_os_str().as_bytes()),
-        Name::Abstract(name) => SocketAddrUnix::new_abstract_name(name),
+        Name::Abstract(name) => system::abstract_address(name),
     };
-    raw.map_err(|_| Error::new(ErrorKind::InvalidInput, kind))
+    raw.map_err(|errno| match errno {
+        Errno::OPNOTSUPP => Error::new(ErrorKind::Unsupported, kind),
+        _ => Error::new(ErrorKind::InvalidInput, kind),
+    })
 }
 
 fn named(address: &SocketAddrUnix) -> UnixAddress {
-    let name = match (address.path_bytes(), address.abstract_name()) {
+    let name = match (address.path_bytes(), system::abstract_name(address)) {
         (Some(path), _) if !path.is_empty() => Name::Path(PathBuf::from(OsStr::from_bytes(path))),
         (_, Some(name)) if !name.is_empty() => Name::Abstract(name.to_vec()),
         _ => Name::Unnamed,
@@ -75,8 +77,7 @@ pub(in crate::backend) fn stream() -> Result<RawDescriptor, Error> {
 }
 
 pub(in crate::backend) fn pair() -> Result<[RawDescriptor; 2], Error> {
-    let pair = net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
-    let (one, other) = pair.map_err(os_error(Kind::UnixPair))?;
+    let (one, other) = system::socket_pair(SocketType::STREAM).map_err(os_error(Kind::UnixPair))?;
     Ok([one.into_raw_fd(), other.into_raw_fd()])
 }
 
@@ -94,17 +95,15 @@ pub(in crate::backend) fn address(descriptor: RawDescriptor, kind: Kind) -> Resu
 }
 
 pub(in crate::backend) fn credentials(descriptor: RawDescriptor) -> Result<Credentials, Error> {
-    let found = sockopt::socket_peercred(borrow(&descriptor)).map_err(os_error(Kind::PeerCredentials))?;
-    let pid = found.pid.as_raw_nonzero().get().unsigned_abs();
-    Ok(Credentials::new(pid, found.uid.as_raw(), found.gid.as_raw()))
+    system::credentials(borrow(&descriptor)).map_err(os_error(Kind::PeerCredentials))
 }
 
 /// Checks an adopted descriptor.
 pub(super) fn check(descriptor: &OwnedFd, kind: HandleKind) -> Result<bool, Error> {
     let error = os_error(Kind::Adopt);
-    let local = sockopt::socket_domain(descriptor).map_err(&error)? == AddressFamily::UNIX;
+    let local = system::family(descriptor.as_fd()).map_err(&error)? == AddressFamily::UNIX;
     let stream = sockopt::socket_type(descriptor).map_err(&error)? == SocketType::STREAM;
-    let listening = sockopt::socket_acceptconn(descriptor).map_err(&error)?;
+    let listening = system::listens(descriptor.as_fd()).map_err(&error)?;
     let right = match kind {
         HandleKind::UnixListener => listening,
         _ => !listening && net::getpeername(descriptor).is_ok(),

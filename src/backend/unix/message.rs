@@ -1,20 +1,27 @@
 //! What goes beside the bytes of a message: its address and control data (cmsg(3)), as the system reads and writes
 //! them, and as the portable types have them.
 
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{Address, Message};
+use super::{Address, Message, system};
 use crate::udp::{Ecn, PacketInfo, RecvControl, SendControl};
 
 /// Room for control data in bytes. What `UdpOptions` can switch on takes 112 of them at most, what `SendControl` can
 /// ask for all: both versions of IP at once, and a segment size.
-const ROOM: usize = 4 * space(4) + space(12) + space(20) + space(2);
+const ROOM: usize = {
+    let [a, b, c, d] = system::CONTROL_ROOM;
+    space(a) + space(b) + space(c) + space(d) + space(4) + space(4) + space(20)
+};
 
 /// The room for an address and control data of one message.
 pub(crate) struct Head {
     address: Address,
     control: Control,
 }
+
+/// Takes a control message: its level, its type and what it holds.
+pub(in crate::backend) type Push<'a> = dyn FnMut(i32, i32, &[u8]) + 'a;
 
 /// Control messages, one after the other.
 #[repr(C, align(8))]
@@ -78,11 +85,6 @@ const HEADER: usize = {
     (unsafe { libc::CMSG_LEN(0) }) as usize
 };
 
-/// Where a control message's header has its length (with the header), level and type.
-const LENGTH: usize = std::mem::offset_of!(libc::cmsghdr, cmsg_len);
-const LEVEL: usize = std::mem::offset_of!(libc::cmsghdr, cmsg_level);
-const KIND: usize = std::mem::offset_of!(libc::cmsghdr, cmsg_type);
-
 /// How far it is from one control message with this much data to the next.
 const fn space(data: usize) -> usize {
     // SAFETY: it only computes.
@@ -96,46 +98,53 @@ impl Control {
         let version = to.or(control.source).map(|address| address.to_canonical().is_ipv4());
         let (v4, v6) = (version != Some(false), version != Some(true));
         if let Some(ecn) = control.ecn {
-            let tos = i32::from(ecn.bits()).to_ne_bytes();
-            self.push(v4, libc::IPPROTO_IP, libc::IP_TOS, &tos);
-            self.push(v6, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, &tos);
+            let tos = ecn.bits();
+            self.push_if(v4, |push| system::push_tos(push, tos));
+            self.push_if(v6, |push| {
+                push(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, &i32::from(tos).to_ne_bytes());
+            });
         }
         if let Some(ttl) = control.ttl {
-            let hops = i32::from(ttl).to_ne_bytes();
-            self.push(v4, libc::IPPROTO_IP, libc::IP_TTL, &hops);
-            self.push(v6, libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, &hops);
+            self.push_if(v4, |push| system::push_ttl(push, ttl));
+            self.push_if(v6, |push| {
+                push(libc::IPPROTO_IPV6, system::HOP_LIMIT, &i32::from(ttl).to_ne_bytes());
+            });
         }
         if control.source.is_some() || control.interface.is_some() {
-            let interface = control.interface.unwrap_or(0).to_ne_bytes();
+            let interface = control.interface.unwrap_or(0);
             let source = control.source.map(|source| source.to_canonical());
             let source_v4 =
                 if let Some(IpAddr::V4(source)) = source { source } else { Ipv4Addr::UNSPECIFIED };
             let source_v6 =
                 if let Some(IpAddr::V6(source)) = source { source } else { Ipv6Addr::UNSPECIFIED };
-            // struct in_pktinfo: interface, source, and an address for receives; struct in6_pktinfo: source, interface.
-            let mut info = [0; 12];
-            info[..4].copy_from_slice(&interface);
-            info[4..8].copy_from_slice(&source_v4.octets());
-            self.push(v4, libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
+            self.push_if(v4, |push| system::push_packet_info(push, source_v4, interface));
+            // struct in6_pktinfo: source, interface.
             let mut info = [0; 20];
             info[..16].copy_from_slice(&source_v6.octets());
-            info[16..].copy_from_slice(&interface);
-            self.push(v6, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
+            info[16..].copy_from_slice(&interface.to_ne_bytes());
+            self.push_if(v6, |push| push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info));
         }
         if let Some(size) = control.segment_size {
-            self.push(true, libc::SOL_UDP, libc::UDP_SEGMENT, &size.to_ne_bytes());
+            self.push_if(true, |push| system::push_segment_size(push, size));
         }
     }
 
-    fn push(&mut self, wanted: bool, level: i32, kind: i32, data: &[u8]) {
-        if !wanted {
-            return;
+    fn push_if(&mut self, wanted: bool, what: impl FnOnce(&mut Push<'_>)) {
+        if wanted {
+            what(&mut |level, kind, data| self.push(level, kind, data));
         }
+    }
+
+    fn push(&mut self, level: i32, kind: i32, data: &[u8]) {
         let place = &mut self.bytes[self.length..self.length + space(data.len())];
         let length = HEADER + data.len();
-        place[LENGTH..LENGTH + size_of::<usize>()].copy_from_slice(&length.to_ne_bytes());
-        place[LEVEL..LEVEL + 4].copy_from_slice(&level.to_ne_bytes());
-        place[KIND..KIND + 4].copy_from_slice(&kind.to_ne_bytes());
+        // SAFETY: every field of cmsghdr is a number.
+        let mut header: libc::cmsghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+        header.cmsg_len = length as _;
+        header.cmsg_level = level;
+        header.cmsg_type = kind;
+        // SAFETY: there is room for a header; it may begin anywhere.
+        unsafe { place.as_mut_ptr().cast::<libc::cmsghdr>().write_unaligned(header) };
         place[HEADER..length].copy_from_slice(data);
         self.length += space(data.len());
     }
@@ -144,10 +153,12 @@ impl Control {
 /// Reads what this crate has a name for, and passes over the rest.
 fn parse(mut bytes: &[u8]) -> RecvControl {
     let mut control = RecvControl::default();
-    while let Some(length) = number_at(bytes, LENGTH).map(usize::from_ne_bytes) {
-        let (Some(level), Some(kind)) = (number_at(bytes, LEVEL), number_at(bytes, KIND)) else { break };
+    while bytes.len() >= HEADER {
+        // SAFETY: there are bytes enough for a header, all of whose fields are numbers; `bytes` may begin anywhere.
+        let header = unsafe { bytes.as_ptr().cast::<libc::cmsghdr>().read_unaligned() };
+        let length: usize = header.cmsg_len as _;
         let Some(data) = bytes.get(HEADER..length) else { break };
-        read(&mut control, i32::from_ne_bytes(level), i32::from_ne_bytes(kind), data);
+        read(&mut control, header.cmsg_level, header.cmsg_type, data);
         let Some(rest) = bytes.get(space(data.len())..) else { break };
         bytes = rest;
     }
@@ -155,32 +166,29 @@ fn parse(mut bytes: &[u8]) -> RecvControl {
 }
 
 /// The bytes of a number, if there are so many.
-fn number_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+pub(in crate::backend) fn number_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..at + N)?.try_into().ok()
 }
 
 fn read(control: &mut RecvControl, level: i32, kind: i32, data: &[u8]) {
     let int = || number_at(data, 0).map(i32::from_ne_bytes);
     match (level, kind) {
-        // One byte, while all others are ints.
-        (libc::IPPROTO_IP, libc::IP_TOS) => control.ecn = data.first().map(|&tos| Ecn::of_tos(tos)),
         (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => control.ecn = int().map(|tos| Ecn::of_tos(tos as u8)),
-        (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+        (libc::IPPROTO_IPV6, system::HOP_LIMIT) => {
             control.ttl = int().and_then(|hops| u8::try_from(hops).ok());
-        }
-        (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-            let destination = number_at::<4>(data, 8).map(|octets| IpAddr::from(Ipv4Addr::from(octets)));
-            let interface = number_at(data, 0).map(u32::from_ne_bytes);
-            control.packet_info = destination.zip(interface).map(|(to, by)| PacketInfo::new(to, by));
         }
         (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
             let destination = number_at::<16>(data, 0).map(|octets| IpAddr::from(Ipv6Addr::from(octets)));
             let interface = number_at(data, 16).map(u32::from_ne_bytes);
             control.packet_info = destination.zip(interface).map(|(to, by)| PacketInfo::new(to, by));
         }
-        (libc::SOL_UDP, libc::UDP_GRO) => {
-            control.segment_size = int().and_then(|size| usize::try_from(size).ok()).filter(|&size| size > 0);
-        }
-        _ => {}
+        _ => system::read_control(control, level, kind, data),
     }
+}
+
+/// Whether the system takes these control messages, for a datagram to this address; `None`: the connected one, which is
+/// taken for one of IPv4.
+pub(crate) fn can_send(control: &SendControl, to: Option<IpAddr>) -> bool {
+    let v4 = to.is_none_or(|to| to.to_canonical().is_ipv4());
+    (system::CAN_SEGMENT || control.segment_size.is_none()) && (!v4 || system::can_send_v4(control))
 }

@@ -4,6 +4,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 
+use super::system;
+
 /// The most descriptors that one message carries: `SCM_MAX_FD`.
 pub(crate) const MOST_DESCRIPTORS: usize = 253;
 
@@ -16,7 +18,10 @@ const HEADER: usize = {
 const DESCRIPTOR: usize = size_of::<RawFd>();
 
 /// A control message begins at a multiple of this: `CMSG_ALIGN`.
-const ALIGNMENT: usize = size_of::<usize>();
+const ALIGNMENT: usize = {
+    // SAFETY: it only computes.
+    (unsafe { libc::CMSG_SPACE(1) - libc::CMSG_SPACE(0) }) as usize
+};
 
 /// The room for one control message with this many descriptors.
 const fn space(descriptors: usize) -> usize {
@@ -132,5 +137,7 @@ impl Parcel {
 fn owned(number: &[u8]) -> OwnedFd {
     let number = RawFd::from_ne_bytes(number.try_into().expect("a chunk of this size"));
     // SAFETY: the system has just opened it for this process and told nobody else.
-    unsafe { OwnedFd::from_raw_fd(number) }
+    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+    system::close_on_exec(&descriptor);
+    descriptor
 }

@@ -1,20 +1,17 @@
 //! Pipes, terminals, and what a process's standard streams may be.
 
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
-use std::sync::OnceLock;
 
 use rustix::fs::{FileType, fstat};
-use rustix::net::sockopt;
-use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::{lingers, os_error};
+use super::{lingers, os_error, system};
 use crate::backend::{RawDescriptor, Standard};
 use crate::engine::handles::Means;
 use crate::op::Kind;
 use crate::{Error, ErrorKind};
 
 pub(crate) fn pipe() -> Result<[RawDescriptor; 2], Error> {
-    let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(os_error(Kind::Pipe))?;
+    let (read, write) = system::pipe().map_err(os_error(Kind::Pipe))?;
     Ok([read.into_raw_fd(), write.into_raw_fd()])
 }
 
@@ -32,7 +29,7 @@ pub(super) fn check(descriptor: &OwnedFd) -> Result<bool, Error> {
     let status = fstat(descriptor).map_err(os_error(Kind::Adopt))?;
     let right = match FileType::from_raw_mode(status.st_mode) {
         FileType::Directory | FileType::Symlink => false,
-        FileType::Socket => !sockopt::socket_acceptconn(descriptor).map_err(os_error(Kind::Adopt))?,
+        FileType::Socket => !system::listens(descriptor.as_fd()).map_err(os_error(Kind::Adopt))?,
         _ => true,
     };
     if right {
@@ -50,20 +47,6 @@ pub(crate) fn means(descriptor: BorrowedFd<'_>) -> Means {
         Ok(FileType::CharacterDevice) => Means::Blocking,
         _ => Means::File,
     }
-}
-
-/// `RWF_NOSIGNAL` (Linux 6.18): a write to what nobody reads raises no SIGPIPE.
-pub(crate) const WITHOUT_SIGNAL: i32 = 0x100;
-
-/// Whether the system knows `WITHOUT_SIGNAL`; found by trying.
-pub(crate) fn knows_without_signal() -> bool {
-    static KNOWN: OnceLock<bool> = OnceLock::new();
-    *KNOWN.get_or_init(|| {
-        let Ok((_read, write)) = pipe_with(PipeFlags::CLOEXEC) else { return false };
-        let flags = rustix::io::ReadWriteFlags::from_bits_retain(WITHOUT_SIGNAL as u32);
-        let piece = [std::io::IoSlice::new(b"x")];
-        rustix::io::pwritev2(&write, &piece, u64::MAX, flags).is_ok()
-    })
 }
 
 /// Whether SIGPIPE is ignored now, as Rust's runtime has it unless the program changes that.

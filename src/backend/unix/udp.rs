@@ -6,9 +6,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::addr::SocketAddrArg;
-use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::net::{self, AddressFamily, SocketType, ipproto, sockopt};
 
-use super::{RawDescriptor, borrow, os_error};
+use super::option::{get, set};
+use super::{RawDescriptor, borrow, os_error, system};
 use crate::op::Kind;
 use crate::udp::{Interface, Multicast, UdpOptions};
 use crate::{Error, ErrorKind};
@@ -16,8 +17,7 @@ use crate::{Error, ErrorKind};
 pub(in crate::backend) fn bind(address: SocketAddr, options: &UdpOptions) -> Result<RawDescriptor, Error> {
     let error = os_error(Kind::BindUdp);
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = net::socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(ipproto::UDP))
-        .map_err(&error)?;
+    let socket = system::socket(family, SocketType::DGRAM, Some(ipproto::UDP)).map_err(&error)?;
     match options.v6only {
         Some(_) if address.is_ipv4() => return Err(Error::new(ErrorKind::InvalidInput, Kind::BindUdp)),
         Some(on) => sockopt::set_ipv6_v6only(&socket, on).map_err(&error)?,
@@ -29,18 +29,11 @@ pub(in crate::backend) fn bind(address: SocketAddr, options: &UdpOptions) -> Res
     if let Some(on) = options.reuse_port {
         sockopt::set_socket_reuseport(&socket, on).map_err(&error)?;
     }
-    only_own_groups(socket.as_fd());
+    system::only_own_groups(socket.as_fd());
     let late = UdpOptions { v6only: None, reuse_address: None, reuse_port: None, ..*options };
     set_options(socket.as_raw_fd(), &late, Kind::BindUdp)?;
     net::bind(&socket, &address).map_err(&error)?;
     Ok(socket.into_raw_fd())
-}
-
-/// Other systems give a socket what comes for the groups that it joined; Linux, unless told otherwise, what comes for
-/// any that somebody on the machine joined. Where it can't be told (IPv6 before 4.20), that stays so.
-fn only_own_groups(socket: BorrowedFd<'_>) {
-    let _ = set(socket, libc::IPPROTO_IP, libc::IP_MULTICAST_ALL, 0);
-    let _ = set(socket, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_ALL, 0);
 }
 
 pub(in crate::backend) fn connect(descriptor: RawDescriptor, to: SocketAddr) -> Result<(), Error> {
@@ -71,36 +64,9 @@ pub(in crate::backend) fn disconnect(descriptor: RawDescriptor) -> Result<(), Er
 pub(in crate::backend) fn check(descriptor: &OwnedFd) -> Result<bool, Error> {
     let error = os_error(Kind::Adopt);
     let datagrams = sockopt::socket_type(descriptor).map_err(&error)? == SocketType::DGRAM;
-    let protocol = sockopt::socket_protocol(descriptor).map_err(&error)?;
+    let protocol = system::protocol(descriptor.as_fd()).map_err(&error)?;
     let right = datagrams && protocol.is_some_and(|protocol| protocol == ipproto::UDP);
     if right { Ok(false) } else { Err(Error::new(ErrorKind::InvalidInput, Kind::Adopt)) }
-}
-
-/// Sets an option whose value is an `int` or one of C's structs without padding.
-fn set<T: Copy>(socket: BorrowedFd<'_>, level: i32, name: i32, value: T) -> Result<(), Errno> {
-    let length = size_of::<T>() as libc::socklen_t;
-    // SAFETY: the value is there for `length` bytes, and the system only reads it.
-    let result =
-        unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), length) };
-    succeeded(result)
-}
-
-/// Reads an option that is an `int`.
-fn get(socket: BorrowedFd<'_>, level: i32, name: i32) -> Result<i32, Errno> {
-    let mut value = 0_i32;
-    let mut length = size_of::<i32>() as libc::socklen_t;
-    // SAFETY: there is room for `length` bytes, and the system writes no more.
-    succeeded(unsafe {
-        libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut length)
-    })?;
-    Ok(value)
-}
-
-fn succeeded(result: i32) -> Result<(), Errno> {
-    if result == 0 {
-        return Ok(());
-    }
-    Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
 }
 
 /// Which versions of IP a socket has.
@@ -112,14 +78,22 @@ struct Versions {
 
 impl Versions {
     fn of(socket: BorrowedFd<'_>) -> Result<Versions, Errno> {
-        let v6 = sockopt::socket_domain(socket)? == AddressFamily::INET6;
-        Ok(Versions { v4: !v6 || !sockopt::ipv6_v6only(socket)?, v6 })
+        let v6 = system::family(socket)? == AddressFamily::INET6;
+        Ok(Versions { v4: !v6 || (system::BOTH_VERSIONS && !sockopt::ipv6_v6only(socket)?), v6 })
     }
 
     /// Sets an `int` that both versions have, each under its own name.
     fn set(self, socket: BorrowedFd<'_>, v4: i32, v6: i32, value: i32) -> Result<(), Errno> {
         if self.v6 {
             set(socket, libc::IPPROTO_IPV6, v6, value)?;
+        }
+        if self.v4 { set(socket, libc::IPPROTO_IP, v4, value) } else { Ok(()) }
+    }
+
+    /// As `set`, for what version 4 has as one byte.
+    fn set_multicast(self, socket: BorrowedFd<'_>, v4: i32, v6: i32, value: u8) -> Result<(), Errno> {
+        if self.v6 {
+            set(socket, libc::IPPROTO_IPV6, v6, i32::from(value))?;
         }
         if self.v4 { set(socket, libc::IPPROTO_IP, v4, value) } else { Ok(()) }
     }
@@ -162,23 +136,26 @@ fn set_all(socket: BorrowedFd<'_>, options: &UdpOptions) -> Result<(), Errno> {
     }
     if let Some(on) = options.recv_packet_info {
         // That of version 6 speaks of both.
-        let only = if ip.v6 { Versions { v4: false, ..ip } } else { ip };
-        only.set(socket, libc::IP_PKTINFO, libc::IPV6_RECVPKTINFO, on.into())?;
+        if ip.v6 {
+            set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, i32::from(on))?;
+        } else {
+            system::set_packet_info(socket, on)?;
+        }
     }
     if let Some(on) = options.recv_ttl {
-        ip.set(socket, libc::IP_RECVTTL, libc::IPV6_RECVHOPLIMIT, on.into())?;
+        ip.set(socket, system::RECV_TTL, system::RECV_HOP_LIMIT, on.into())?;
     }
     if let Some(on) = options.recv_ecn {
-        ip.set(socket, libc::IP_RECVTOS, libc::IPV6_RECVTCLASS, on.into())?;
+        ip.set(socket, system::RECV_TOS, libc::IPV6_RECVTCLASS, on.into())?;
     }
     if let Some(on) = options.gro {
-        set(socket, libc::SOL_UDP, libc::UDP_GRO, i32::from(on))?;
+        system::set_gro(socket, on)?;
     }
     if let Some(hops) = options.multicast_ttl {
-        ip.set(socket, libc::IP_MULTICAST_TTL, libc::IPV6_MULTICAST_HOPS, hops.into())?;
+        ip.set_multicast(socket, libc::IP_MULTICAST_TTL, libc::IPV6_MULTICAST_HOPS, hops)?;
     }
     if let Some(on) = options.multicast_loop {
-        ip.set(socket, libc::IP_MULTICAST_LOOP, libc::IPV6_MULTICAST_LOOP, on.into())?;
+        ip.set_multicast(socket, libc::IP_MULTICAST_LOOP, libc::IPV6_MULTICAST_LOOP, on.into())?;
     }
     match options.multicast_interface {
         Some(interface) => set_interface(socket, ip, interface),
@@ -194,11 +171,11 @@ fn set_interface(socket: BorrowedFd<'_>, ip: Versions, interface: Interface) -> 
     if !ip.v4 {
         return if address.is_some() { Err(Errno::INVAL) } else { Ok(()) };
     }
-    set(socket, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, request_v4(Ipv4Addr::UNSPECIFIED, interface)?)
+    system::set_multicast_interface(socket, interface)
 }
 
 /// An interface's address or index.
-fn parts(interface: Interface) -> Result<(Option<Ipv4Addr>, i32), Errno> {
+pub(in crate::backend) fn parts(interface: Interface) -> Result<(Option<Ipv4Addr>, i32), Errno> {
     match interface {
         Interface::System => Ok((None, 0)),
         Interface::Index(index) => Ok((None, i32::try_from(index).map_err(|_| Errno::INVAL)?)),
@@ -206,13 +183,7 @@ fn parts(interface: Interface) -> Result<(Option<Ipv4Addr>, i32), Errno> {
     }
 }
 
-fn request_v4(group: Ipv4Addr, interface: Interface) -> Result<libc::ip_mreqn, Errno> {
-    let (address, index) = parts(interface)?;
-    let address = address.unwrap_or(Ipv4Addr::UNSPECIFIED);
-    Ok(libc::ip_mreqn { imr_multiaddr: in_addr(group), imr_address: in_addr(address), imr_ifindex: index })
-}
-
-fn in_addr(address: Ipv4Addr) -> libc::in_addr {
+pub(in crate::backend) fn in_addr(address: Ipv4Addr) -> libc::in_addr {
     libc::in_addr { s_addr: u32::from_ne_bytes(address.octets()) }
 }
 
@@ -224,25 +195,29 @@ fn get_all(socket: BorrowedFd<'_>) -> Result<UdpOptions, Errno> {
     let ip = Versions::of(socket)?;
     let number = |v4: i32, v6: i32| ip.get(socket, v4, v6);
     let byte = |v4: i32, v6: i32| number(v4, v6).map(|value| u8::try_from(value).ok());
-    let on = |v4: i32, v6: i32| number(v4, v6).map(|value| Some(value != 0));
-    let gro = match get(socket, libc::SOL_UDP, libc::UDP_GRO) {
-        Ok(value) => Some(value != 0),
-        Err(Errno::NOPROTOOPT) => None,
-        Err(errno) => return Err(errno),
+    let on = |v4: i32, v6: i32| match number(v4, v6) {
+        Ok(value) => Ok(Some(value != 0)),
+        // Not every system has every option.
+        Err(Errno::NOPROTOOPT) => Ok(None),
+        Err(errno) => Err(errno),
+    };
+    let recv_packet_info = match ip.v6 {
+        true => get(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)? != 0,
+        false => system::packet_info(socket)?,
     };
     Ok(UdpOptions {
         reuse_address: Some(sockopt::socket_reuseaddr(socket)?),
         reuse_port: Some(sockopt::socket_reuseport(socket)?),
-        v6only: if ip.v6 { Some(!ip.v4) } else { None },
+        v6only: if ip.v6 { Some(sockopt::ipv6_v6only(socket)?) } else { None },
         broadcast: Some(sockopt::socket_broadcast(socket)?),
         recv_buffer: Some(sockopt::socket_recv_buffer_size(socket)?),
         send_buffer: Some(sockopt::socket_send_buffer_size(socket)?),
         ttl: byte(libc::IP_TTL, libc::IPV6_UNICAST_HOPS)?,
         tos: byte(libc::IP_TOS, libc::IPV6_TCLASS)?,
-        recv_packet_info: on(libc::IP_PKTINFO, libc::IPV6_RECVPKTINFO)?,
-        recv_ttl: on(libc::IP_RECVTTL, libc::IPV6_RECVHOPLIMIT)?,
-        recv_ecn: on(libc::IP_RECVTOS, libc::IPV6_RECVTCLASS)?,
-        gro,
+        recv_packet_info: Some(recv_packet_info),
+        recv_ttl: on(system::RECV_TTL, system::RECV_HOP_LIMIT)?,
+        recv_ecn: on(system::RECV_TOS, libc::IPV6_RECVTCLASS)?,
+        gro: system::gro(socket)?,
         multicast_ttl: byte(libc::IP_MULTICAST_TTL, libc::IPV6_MULTICAST_HOPS)?,
         multicast_loop: on(libc::IP_MULTICAST_LOOP, libc::IPV6_MULTICAST_LOOP)?,
         multicast_interface: interface(number(libc::IP_MULTICAST_IF, libc::IPV6_MULTICAST_IF)?, ip),
@@ -268,16 +243,11 @@ pub(in crate::backend) fn member(
 ) -> Result<(), Error> {
     let socket = borrow(&descriptor);
     let done = match (membership.group, membership.source) {
-        (IpAddr::V4(group), None) => member_v4(socket, group, membership.interface, join),
+        (IpAddr::V4(group), None) => system::member(socket, group, membership.interface, join),
         (IpAddr::V6(group), None) => member_v6(socket, group, membership.interface, join),
-        (group, Some(source)) => member_of_source(socket, group, source, membership.interface, join),
+        (group, Some(source)) => system::member_of_source(socket, group, source, membership.interface, join),
     };
     done.map_err(os_error(kind))
-}
-
-fn member_v4(socket: BorrowedFd<'_>, group: Ipv4Addr, interface: Interface, join: bool) -> Result<(), Errno> {
-    let name = if join { libc::IP_ADD_MEMBERSHIP } else { libc::IP_DROP_MEMBERSHIP };
-    set(socket, libc::IPPROTO_IP, name, request_v4(group, interface)?)
 }
 
 fn member_v6(socket: BorrowedFd<'_>, group: Ipv6Addr, interface: Interface, join: bool) -> Result<(), Errno> {
@@ -285,7 +255,7 @@ fn member_v6(socket: BorrowedFd<'_>, group: Ipv6Addr, interface: Interface, join
     if address.is_some() {
         return Err(Errno::INVAL);
     }
-    let name = if join { libc::IPV6_ADD_MEMBERSHIP } else { libc::IPV6_DROP_MEMBERSHIP };
+    let name = if join { system::JOIN_V6 } else { system::LEAVE_V6 };
     let group = libc::in6_addr { s6_addr: group.octets() };
     set(
         socket,
@@ -295,41 +265,8 @@ fn member_v6(socket: BorrowedFd<'_>, group: Ipv6Addr, interface: Interface, join
     )
 }
 
-fn member_of_source(
-    socket: BorrowedFd<'_>,
-    group: IpAddr,
-    source: IpAddr,
-    interface: Interface,
-    join: bool,
-) -> Result<(), Errno> {
-    let (address, index) = parts(interface)?;
-    match (group, source, address) {
-        (IpAddr::V4(group), IpAddr::V4(source), Some(address)) => {
-            let name = if join { libc::IP_ADD_SOURCE_MEMBERSHIP } else { libc::IP_DROP_SOURCE_MEMBERSHIP };
-            let request = libc::ip_mreq_source {
-                imr_multiaddr: in_addr(group),
-                imr_sourceaddr: in_addr(source),
-                imr_interface: in_addr(address),
-            };
-            set(socket, libc::IPPROTO_IP, name, request)
-        }
-        (_, _, Some(_)) => Err(Errno::INVAL),
-        (group, source, None) if group.is_ipv4() == source.is_ipv4() => {
-            let name = if join { libc::MCAST_JOIN_SOURCE_GROUP } else { libc::MCAST_LEAVE_SOURCE_GROUP };
-            let level = if group.is_ipv4() { libc::IPPROTO_IP } else { libc::IPPROTO_IPV6 };
-            // SAFETY: all of it may be zero.
-            let mut request: libc::group_source_req = unsafe { MaybeUninit::zeroed().assume_init() };
-            request.gsr_interface = index as u32;
-            request.gsr_group = storage(group);
-            request.gsr_source = storage(source);
-            set(socket, level, name, request)
-        }
-        _ => Err(Errno::INVAL),
-    }
-}
-
 /// An address as those structs have it.
-fn storage(address: IpAddr) -> libc::sockaddr_storage {
+pub(in crate::backend) fn storage(address: IpAddr) -> libc::sockaddr_storage {
     // SAFETY: all of it may be zero.
     let mut storage: libc::sockaddr_storage = unsafe { MaybeUninit::zeroed().assume_init() };
     // SAFETY: it is as large as any socket address, and aligned for each.

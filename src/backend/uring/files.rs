@@ -2,7 +2,8 @@
 
 use io_uring::{opcode, squeue, types};
 
-use crate::backend::{STAT_MASK, files};
+use crate::backend::files;
+use crate::backend::system::STAT_MASK;
 use crate::engine::op::{Op, Space};
 use crate::engine::paths::{Call, PathCall};
 

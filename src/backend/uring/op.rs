@@ -3,7 +3,7 @@
 use io_uring::{opcode, squeue, types};
 
 use super::{READINESS, files};
-use crate::backend::{Shot, unix};
+use crate::backend::{Shot, system, unix};
 use crate::engine::handles::Lane;
 use crate::engine::op::Op;
 
@@ -73,7 +73,7 @@ pub(super) fn prepare(shot: &Shot<'_>) -> squeue::Entry {
         }
         Op::RecvFds { into, passing } => {
             let message = passing.message(into.memory.as_ptr(), into.length);
-            let flags = libc::MSG_CMSG_CLOEXEC as u32;
+            let flags = system::RECV_CLOSE_ON_EXEC as u32;
             opcode::RecvMsg::new(fd, message.as_ptr().cast()).flags(flags).build()
         }
         Op::SendFds { from, length, passing } => {

@@ -4,7 +4,7 @@ use io_uring::{opcode, squeue, types};
 
 use super::op::{self, rest};
 use super::setup::Level;
-use crate::backend::{Shot, unix};
+use crate::backend::{Shot, system, unix};
 use crate::engine::handles::Means;
 use crate::engine::op::Op;
 use crate::engine::paths::Call;
@@ -57,8 +57,8 @@ fn vecs(pieces: &Pieces) -> (*const libc::iovec, u32) {
 /// How a write raises no SIGPIPE: by a flag, or on a thread of the kernel's, where signals don't get through. The flags,
 /// and whether it needs the thread.
 fn without_signal(level: Level) -> (i32, bool) {
-    if level == Level::Best && unix::pipes::knows_without_signal() {
-        return (unix::pipes::WITHOUT_SIGNAL, false);
+    if level == Level::Best && system::knows_without_signal() {
+        return (system::WITHOUT_SIGNAL, false);
     }
     (0, !unix::pipes::ignores_broken_pipes())
 }

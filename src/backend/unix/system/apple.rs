@@ -1,0 +1,190 @@
+//! macOS and Apple's other systems. Beside this file are those of the other systems, with the same names in them;
+//! `backend/mod.rs` chooses. None of this was ever run: it is written from Apple's manual pages and the published source
+//! of the kernel (apple/darwin-xnu).
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::net::{self, AddressFamily, Protocol, SocketFlags, SocketType, ipproto, sockopt};
+
+use super::bsd::{get_struct, told_tos, told_ttl};
+use super::unix::message::{Push, number_at};
+use super::unix::option::{get, set, succeeded};
+use crate::local::Credentials;
+use crate::udp::{PacketInfo, RecvControl, SendControl};
+
+pub(crate) use super::bsd::{
+    BOTH_VERSIONS, CAN_SEGMENT, HOP_LIMIT, JOIN_V6, LEAVE_V6, RECV_HOP_LIMIT, Stat, abstract_address,
+    abstract_name, error_kind, gro, metadata, only_own_groups, push_segment_size, set_gro, set_user_timeout,
+    user_timeout,
+};
+pub(crate) use super::groups::{member, set_multicast_interface};
+pub(crate) use super::keepalive::{keepalive, set_keepalive};
+pub(crate) use super::source_groups::member_of_source;
+
+/// There are no `SOCK_CLOEXEC` and no `pipe2`: a process that is started between the two calls by another thread has a
+/// copy for good. Nothing can be done about that from here.
+pub(crate) fn close_on_exec(descriptor: &OwnedFd) {
+    // It fails only if the descriptor isn't open.
+    let _ = fcntl_setfd(descriptor, FdFlags::CLOEXEC);
+}
+
+/// The flag for a receive of descriptors: there is none.
+pub(crate) const RECV_CLOSE_ON_EXEC: i32 = 0;
+
+/// There is no `MSG_NOSIGNAL` either (it came late, and write(2) has no flags): no socket of ours ever raises SIGPIPE.
+fn prepare(socket: OwnedFd) -> Result<OwnedFd, Errno> {
+    close_on_exec(&socket);
+    sockopt::set_socket_nosigpipe(&socket, true)?;
+    Ok(socket)
+}
+
+/// A new socket, not for child processes.
+pub(crate) fn socket(
+    family: AddressFamily,
+    kind: SocketType,
+    protocol: Option<Protocol>,
+) -> Result<OwnedFd, Errno> {
+    net::socket(family, kind, protocol).and_then(prepare)
+}
+
+/// Two Unix sockets that are connected to each other, as `socket`.
+pub(crate) fn socket_pair(kind: SocketType) -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (one, other) = net::socketpair(AddressFamily::UNIX, kind, SocketFlags::empty(), None)?;
+    Ok((prepare(one)?, prepare(other)?))
+}
+
+/// The two ends of a pipe, not for child processes, and without SIGPIPE.
+pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (read, write) = rustix::pipe::pipe()?;
+    close_on_exec(&read);
+    close_on_exec(&write);
+    // SAFETY: the command takes an int.
+    succeeded(unsafe { libc::fcntl(write.as_raw_fd(), libc::F_SETNOSIGPIPE, 1) })?;
+    Ok((read, write))
+}
+
+/// poll(2) has no event of its own for the end of what can be received.
+pub(crate) const READ_CLOSED: i16 = 0;
+
+/// There is no `SO_DOMAIN`, but every socket has an address, be it all zeroes.
+pub(crate) fn family(socket: BorrowedFd<'_>) -> Result<AddressFamily, Errno> {
+    net::getsockname(socket).map(|address| address.address_family())
+}
+
+/// `SO_ACCEPTCONN` is declared, but the kernel answers nothing: a stream socket without a peer counts as a listener. One
+/// that isn't refuses to accept.
+pub(crate) fn listens(socket: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let streams = sockopt::socket_type(socket)? == SocketType::STREAM;
+    Ok(streams && net::getpeername(socket) == Err(Errno::NOTCONN))
+}
+
+/// There is no `SO_PROTOCOL` either. Streams of IP are TCP, and datagrams UDP or ICMP, which isn't told apart.
+pub(crate) fn protocol(socket: BorrowedFd<'_>) -> Result<Option<Protocol>, Errno> {
+    let ip = matches!(family(socket)?, AddressFamily::INET | AddressFamily::INET6);
+    Ok(match sockopt::socket_type(socket)? {
+        SocketType::STREAM if ip => Some(ipproto::TCP),
+        SocketType::DGRAM if ip => Some(ipproto::UDP),
+        _ => None,
+    })
+}
+
+/// Several listeners may share an address; connections aren't spread evenly.
+pub(crate) fn share_connections(listener: BorrowedFd<'_>) -> Result<(), Errno> {
+    sockopt::set_socket_reuseport(listener, true)
+}
+
+/// `SO_LINGER` is in ticks of a hundredth of a second; `SO_LINGER_SEC` is what others call `SO_LINGER`.
+pub(crate) fn set_linger(socket: BorrowedFd<'_>, time: Option<Duration>) -> Result<(), Errno> {
+    let seconds = time.map_or(0, |time| time.as_secs() + u64::from(time.subsec_nanos() > 0));
+    let value = libc::linger {
+        l_onoff: time.is_some().into(),
+        l_linger: i32::try_from(seconds).map_err(|_| Errno::INVAL)?,
+    };
+    set(socket, libc::SOL_SOCKET, libc::SO_LINGER_SEC, value)
+}
+
+pub(crate) fn linger(socket: BorrowedFd<'_>) -> Result<Option<Duration>, Errno> {
+    // SAFETY: both fields are numbers.
+    let value: libc::linger = unsafe { get_struct(socket, libc::SOL_SOCKET, libc::SO_LINGER_SEC)? };
+    Ok((value.l_onoff != 0).then(|| Duration::from_secs(u64::from(value.l_linger.unsigned_abs()))))
+}
+
+/// Who is at the other end of a Unix socket.
+pub(crate) fn credentials(socket: BorrowedFd<'_>) -> Result<Credentials, Errno> {
+    // SAFETY: all fields are numbers.
+    let found: libc::xucred = unsafe { get_struct(socket, libc::SOL_LOCAL, libc::LOCAL_PEERCRED)? };
+    let pid = get(socket, libc::SOL_LOCAL, libc::LOCAL_PEERPID)?;
+    Ok(Credentials::new(pid.unsigned_abs(), found.cr_uid, found.cr_groups[0]))
+}
+
+pub(crate) const RECV_TTL: i32 = libc::IP_RECVTTL;
+pub(crate) const RECV_TOS: i32 = libc::IP_RECVTOS;
+
+/// Receives tell where a datagram of IPv4 was sent to.
+pub(crate) fn set_packet_info(socket: BorrowedFd<'_>, on: bool) -> Result<(), Errno> {
+    set(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, i32::from(on))
+}
+
+pub(crate) fn packet_info(socket: BorrowedFd<'_>) -> Result<bool, Errno> {
+    get(socket, libc::IPPROTO_IP, libc::IP_PKTINFO).map(|value| value != 0)
+}
+
+/// The sizes of what control messages of IPv4 hold.
+pub(crate) const CONTROL_ROOM: [usize; 4] = [4, 4, 12, 0];
+
+/// Time to live is an option of the socket only.
+pub(crate) fn can_send_v4(control: &SendControl) -> bool {
+    control.ttl.is_none()
+}
+
+/// `struct in_pktinfo`, as Linux has it: interface, source, and an address for receives.
+pub(crate) fn push_packet_info(push: &mut Push<'_>, source: Ipv4Addr, interface: u32) {
+    let mut info = [0; 12];
+    info[..4].copy_from_slice(&interface.to_ne_bytes());
+    info[4..8].copy_from_slice(&source.octets());
+    push(libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
+}
+
+pub(crate) fn push_tos(push: &mut Push<'_>, tos: u8) {
+    push(libc::IPPROTO_IP, libc::IP_TOS, &i32::from(tos).to_ne_bytes());
+}
+
+pub(crate) fn push_ttl(_: &mut Push<'_>, _: u8) {}
+
+/// Reads a control message that isn't of IPv6, if it has a name here.
+pub(crate) fn read_control(control: &mut RecvControl, level: i32, kind: i32, data: &[u8]) {
+    match (level, kind) {
+        (libc::IPPROTO_IP, libc::IP_RECVTOS) => told_tos(control, data),
+        (libc::IPPROTO_IP, libc::IP_RECVTTL) => told_ttl(control, data),
+        (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+            let destination = number_at::<4>(data, 8).map(|octets| IpAddr::from(Ipv4Addr::from(octets)));
+            let interface = number_at(data, 0).map(u32::from_ne_bytes);
+            control.packet_info = destination.zip(interface).map(|(to, by)| PacketInfo::new(to, by));
+        }
+        _ => {}
+    }
+}
+
+/// The parts of times that are less than a second.
+pub(crate) mod nanoseconds {
+    use super::Stat;
+
+    pub(crate) fn accessed(stat: &Stat) -> i64 {
+        stat.st_atime_nsec
+    }
+
+    pub(crate) fn modified(stat: &Stat) -> i64 {
+        stat.st_mtime_nsec
+    }
+
+    pub(crate) fn changed(stat: &Stat) -> i64 {
+        stat.st_ctime_nsec
+    }
+
+    pub(crate) fn created(stat: &Stat) -> i64 {
+        stat.st_birthtime_nsec
+    }
+}

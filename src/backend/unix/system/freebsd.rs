@@ -1,0 +1,122 @@
+//! FreeBSD. Beside this file are those of the other systems, with the same names in them; `backend/mod.rs` chooses. None of
+//! this was ever run: it is written from the manual pages.
+
+use std::net::Ipv4Addr;
+use std::os::fd::BorrowedFd;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, Protocol, sockopt};
+
+use super::bsd::{get_struct, told_destination, told_interface, told_tos, told_ttl};
+use super::unix::message::{Push, number_at};
+use super::unix::option::{get, set};
+use crate::local::Credentials;
+use crate::udp::{RecvControl, SendControl};
+
+pub(crate) use super::bsd::{
+    BOTH_VERSIONS, CAN_SEGMENT, HOP_LIMIT, JOIN_V6, LEAVE_V6, RECV_HOP_LIMIT, Stat, abstract_address,
+    abstract_name, error_kind, gro, metadata, only_own_groups, push_segment_size, set_gro, set_user_timeout,
+    user_timeout,
+};
+pub(crate) use super::close_on_exec::{RECV_CLOSE_ON_EXEC, close_on_exec, pipe, socket, socket_pair};
+pub(crate) use super::groups::{member, set_multicast_interface};
+pub(crate) use super::keepalive::{keepalive, set_keepalive};
+pub(crate) use super::linger::{linger, set_linger};
+pub(crate) use super::source_groups::member_of_source;
+
+/// poll(2) has had an event for the end of what can be received since 13.0.
+pub(crate) const READ_CLOSED: i16 = libc::POLLRDHUP;
+
+pub(crate) fn family(socket: BorrowedFd<'_>) -> Result<AddressFamily, Errno> {
+    sockopt::socket_domain(socket)
+}
+
+pub(crate) fn listens(socket: BorrowedFd<'_>) -> Result<bool, Errno> {
+    sockopt::socket_acceptconn(socket)
+}
+
+pub(crate) fn protocol(socket: BorrowedFd<'_>) -> Result<Option<Protocol>, Errno> {
+    sockopt::socket_protocol(socket)
+}
+
+/// Without `LB` only the last listener gets connections. Since 12.0.
+pub(crate) fn share_connections(listener: BorrowedFd<'_>) -> Result<(), Errno> {
+    sockopt::set_socket_reuseport_lb(listener, true)
+}
+
+/// Who is at the other end of a Unix socket. Its process is told since 13.0; 0 before.
+pub(crate) fn credentials(socket: BorrowedFd<'_>) -> Result<Credentials, Errno> {
+    // SAFETY: all fields are numbers.
+    let found: libc::xucred = unsafe { get_struct(socket, libc::SOL_LOCAL, libc::LOCAL_PEERCRED)? };
+    // SAFETY: zeroed or written; older systems write a null pointer there.
+    let pid = unsafe { found.cr_pid__c_anonymous_union.cr_pid };
+    Ok(Credentials::new(pid.unsigned_abs(), found.cr_uid, found.cr_groups[0]))
+}
+
+pub(crate) const RECV_TTL: i32 = libc::IP_RECVTTL;
+pub(crate) const RECV_TOS: i32 = libc::IP_RECVTOS;
+
+/// Receives tell where a datagram of IPv4 was sent to: there is no `IP_PKTINFO`, but one message for each half of it.
+pub(crate) fn set_packet_info(socket: BorrowedFd<'_>, on: bool) -> Result<(), Errno> {
+    set(socket, libc::IPPROTO_IP, libc::IP_RECVDSTADDR, i32::from(on))?;
+    set(socket, libc::IPPROTO_IP, libc::IP_RECVIF, i32::from(on))
+}
+
+pub(crate) fn packet_info(socket: BorrowedFd<'_>) -> Result<bool, Errno> {
+    get(socket, libc::IPPROTO_IP, libc::IP_RECVDSTADDR).map(|value| value != 0)
+}
+
+/// The sizes of what control messages of IPv4 hold.
+pub(crate) const CONTROL_ROOM: [usize; 4] = [4, 4, 4, size_of::<libc::sockaddr_dl>()];
+
+/// Time to live and interface are options of the socket only.
+pub(crate) fn can_send_v4(control: &SendControl) -> bool {
+    control.ttl.is_none() && control.interface.is_none()
+}
+
+pub(crate) fn push_packet_info(push: &mut Push<'_>, source: Ipv4Addr, _: u32) {
+    push(libc::IPPROTO_IP, libc::IP_SENDSRCADDR, &source.octets());
+}
+
+/// One byte, unlike elsewhere.
+pub(crate) fn push_tos(push: &mut Push<'_>, tos: u8) {
+    push(libc::IPPROTO_IP, libc::IP_TOS, &[tos]);
+}
+
+pub(crate) fn push_ttl(_: &mut Push<'_>, _: u8) {}
+
+/// Reads a control message that isn't of IPv6, if it has a name here.
+pub(crate) fn read_control(control: &mut RecvControl, level: i32, kind: i32, data: &[u8]) {
+    match (level, kind) {
+        (libc::IPPROTO_IP, libc::IP_RECVTOS) => told_tos(control, data),
+        (libc::IPPROTO_IP, libc::IP_RECVTTL) => told_ttl(control, data),
+        (libc::IPPROTO_IP, libc::IP_RECVDSTADDR) => told_destination(control, number_at(data, 0)),
+        (libc::IPPROTO_IP, libc::IP_RECVIF) => {
+            // struct sockaddr_dl: its length, its family, the index.
+            let index = number_at(data, 2).map(u16::from_ne_bytes);
+            told_interface(control, index.map(u32::from));
+        }
+        _ => {}
+    }
+}
+
+/// The parts of times that are less than a second.
+pub(crate) mod nanoseconds {
+    use super::Stat;
+
+    pub(crate) fn accessed(stat: &Stat) -> i64 {
+        stat.st_atime_nsec
+    }
+
+    pub(crate) fn modified(stat: &Stat) -> i64 {
+        stat.st_mtime_nsec
+    }
+
+    pub(crate) fn changed(stat: &Stat) -> i64 {
+        stat.st_ctime_nsec
+    }
+
+    pub(crate) fn created(stat: &Stat) -> i64 {
+        stat.st_birthtime_nsec
+    }
+}
