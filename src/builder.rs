@@ -10,7 +10,7 @@ use crate::{Error, ErrorKind, EventLoop, Simulation};
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backend {
-    /// The environment variable `NBIO_BACKEND` if it is set (`auto`, `io_uring`, `io_uring-plain`), else the best
+    /// The environment variable `NBIO_BACKEND` if it is set (`auto`, `io_uring`, `io_uring-plain`, `epoll`), else the best
     /// one that works here.
     #[default]
     Auto,
@@ -18,6 +18,8 @@ pub enum Backend {
     IoUring,
     /// io_uring as the oldest supported kernel has it: to compare, or to get round a kernel's bug.
     IoUringPlain,
+    /// epoll(7) and plain system calls: where io_uring is forbidden, as in most containers.
+    Epoll,
 }
 
 impl Backend {
@@ -29,6 +31,7 @@ impl Backend {
                 Some("" | "auto") => Ok(None),
                 Some("io_uring") => Ok(Some(Backend::IoUring)),
                 Some("io_uring-plain") => Ok(Some(Backend::IoUringPlain)),
+                Some("epoll") => Ok(Some(Backend::Epoll)),
                 _ => Err(Error::new(ErrorKind::UnknownBackend, Kind::Build)),
             },
         }

@@ -13,6 +13,8 @@ pub enum Support {
     Native,
     /// By a system call that never waits.
     Direct,
+    /// By a system call that is tried, and tried again when the system says that it need not wait any more.
+    Readiness,
     /// By the engine, without the system.
     Engine,
     /// By other operations, one after the other.
@@ -161,6 +163,7 @@ impl fmt::Display for Support {
         f.pad(match self {
             Support::Native => "native",
             Support::Direct => "a system call that never waits",
+            Support::Readiness => "readiness",
             Support::Engine => "the engine",
             Support::Composed => "other operations",
             Support::Simulated => "the simulation",

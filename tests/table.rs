@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nbio::{Builder, EventLoop, Report, Simulation};
+use nbio::{Backend, Builder, EventLoop, Report, Simulation};
 
 /// The rows of the table, by the name of the operation: what stands under each backend.
 fn rows() -> BTreeMap<String, Vec<String>> {
@@ -32,7 +32,9 @@ fn agrees(report: &Report, column: usize) {
 fn the_table_of_operations_is_what_the_backends_report() {
     let io = EventLoop::<()>::new().unwrap();
     agrees(&io.report(), 0);
+    let io: EventLoop = Builder::new().backend(Backend::Epoll).build().unwrap();
+    agrees(&io.report(), 1);
     let simulation = Simulation::new(1);
     let io: EventLoop<()> = Builder::new().simulation(&simulation).build().unwrap();
-    agrees(&io.report(), 1);
+    agrees(&io.report(), 2);
 }

@@ -18,9 +18,18 @@ compile_error!("nbio runs on Unix so far; IOCP is on its way (see PLATFORMS.md)"
 
 mod calls;
 mod pool;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod readiness;
 pub(crate) mod sim;
 #[cfg(unix)]
 mod unix;
+// Shots as plain system calls.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "unix/blocking.rs"]
+mod blocking;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "unix/syscall.rs"]
+mod syscall;
 #[cfg(target_os = "linux")]
 mod uring;
 
@@ -242,13 +251,11 @@ pub(crate) struct Description {
 }
 
 /// Every backend there is. An enum, so that the set is visible here and the choice is made at run time.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the one that matters, and there is one a loop"
-)]
 pub(crate) enum AnyBackend {
     #[cfg(target_os = "linux")]
     Uring(uring::Uring),
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    Epoll(readiness::Readiness<readiness::Epoll>),
     Sim(sim::Sim),
 }
 
@@ -273,22 +280,44 @@ impl AnyBackend {
             },
             choice => (choice, "the builder"),
         };
-        Ok((AnyBackend::of_the_system(choice, builder)?, format!("chosen by {by}")))
+        AnyBackend::of_the_system(choice, by, builder)
     }
 
-    /// The one among those of this system that is asked for.
+    /// The one among those of this system that is asked for, and why it is.
     #[cfg(target_os = "linux")]
-    fn of_the_system(choice: Choice, builder: &Builder) -> Result<AnyBackend, Error> {
-        let level = match choice {
-            Choice::Auto | Choice::IoUring => uring::Level::Best,
-            Choice::IoUringPlain => uring::Level::Plain,
+    fn of_the_system(choice: Choice, by: &str, builder: &Builder) -> Result<(AnyBackend, String), Error> {
+        let uring = |level| uring::Uring::new(builder.ring_size, level).map(AnyBackend::Uring);
+        let epoll = || readiness::Readiness::new().map(AnyBackend::Epoll);
+        let backend = match choice {
+            Choice::IoUring => uring(uring::Level::Best)?,
+            Choice::IoUringPlain => uring(uring::Level::Plain)?,
+            Choice::Epoll => epoll()?,
+            Choice::Auto => match uring(uring::Level::Best) {
+                Ok(backend) => backend,
+                // epoll would need descriptors, too.
+                Err(error) if error.kind() == ErrorKind::TooManyDescriptors => return Err(error),
+                Err(error) => return Ok((epoll()?, format!("chosen by {by}, instead of io_uring: {error}"))),
+            },
         };
-        Ok(AnyBackend::Uring(uring::Uring::new(builder.ring_size, level)?))
+        Ok((backend, format!("chosen by {by}")))
     }
 
-    /// Elsewhere there is the simulation only, so far. Android kills who asks for io_uring: there it isn't even tried.
-    #[cfg(not(target_os = "linux"))]
-    fn of_the_system(_: Choice, _: &Builder) -> Result<AnyBackend, Error> {
+    /// Android kills who asks for io_uring: it isn't even tried.
+    #[cfg(target_os = "android")]
+    fn of_the_system(choice: Choice, by: &str, _: &Builder) -> Result<(AnyBackend, String), Error> {
+        match choice {
+            Choice::Auto | Choice::Epoll => {
+                Ok((AnyBackend::Epoll(readiness::Readiness::new()?), format!("chosen by {by}")))
+            }
+            Choice::IoUring | Choice::IoUringPlain => {
+                Err(Error::new(ErrorKind::BackendUnavailable, Kind::Build))
+            }
+        }
+    }
+
+    /// Elsewhere there is the simulation only, so far.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn of_the_system(_: Choice, _: &str, _: &Builder) -> Result<(AnyBackend, String), Error> {
         Err(Error::new(ErrorKind::BackendUnavailable, Kind::Build))
     }
 
@@ -297,6 +326,8 @@ impl AnyBackend {
         match self {
             #[cfg(target_os = "linux")]
             AnyBackend::Uring(uring) => uring.submit(shot),
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            AnyBackend::Epoll(epoll) => epoll.submit(shot),
             AnyBackend::Sim(sim) => unlikely(|| sim.submit(shot)),
         }
     }
@@ -310,6 +341,8 @@ impl AnyBackend {
         match self {
             #[cfg(target_os = "linux")]
             AnyBackend::Uring(uring) => uring.wait(limit, out),
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            AnyBackend::Epoll(epoll) => epoll.wait(limit, out),
             AnyBackend::Sim(sim) => unlikely(|| sim.wait(limit, out)),
         }
     }
@@ -319,6 +352,8 @@ impl AnyBackend {
         match self {
             #[cfg(target_os = "linux")]
             AnyBackend::Uring(uring) => uring.now(),
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            AnyBackend::Epoll(epoll) => epoll.now(),
             AnyBackend::Sim(sim) => unlikely(|| sim.now()),
         }
     }
@@ -327,7 +362,9 @@ impl AnyBackend {
     pub(crate) fn has_company(&self) -> bool {
         match self {
             #[cfg(target_os = "linux")]
-            AnyBackend::Uring(uring) => uring.has_company(),
+            AnyBackend::Uring(_) => system::has_company(),
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            AnyBackend::Epoll(_) => system::has_company(),
             AnyBackend::Sim(_) => false,
         }
     }
@@ -337,6 +374,8 @@ impl AnyBackend {
         match self {
             #[cfg(target_os = "linux")]
             AnyBackend::Uring(uring) => uring,
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            AnyBackend::Epoll(epoll) => epoll,
             AnyBackend::Sim(sim) => sim,
         }
     }
@@ -346,6 +385,8 @@ impl AnyBackend {
         match self {
             #[cfg(target_os = "linux")]
             AnyBackend::Uring(uring) => &mut uring.system,
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            AnyBackend::Epoll(epoll) => &mut epoll.system,
             AnyBackend::Sim(sim) => sim,
         }
     }
@@ -353,6 +394,15 @@ impl AnyBackend {
     /// How it does an operation.
     pub(crate) fn support(&self, kind: Kind) -> Support {
         self.backend().support(kind)
+    }
+
+    /// Whether an operation that is a shot elsewhere has to be a job here.
+    pub(crate) fn falls_back(&self, kind: Kind) -> bool {
+        match self {
+            #[cfg(target_os = "linux")]
+            AnyBackend::Uring(_) => self.support(kind) == Support::Pool,
+            _ => false,
+        }
     }
 
     pub(crate) fn report(&self, reason: &str) -> Report {
@@ -364,6 +414,8 @@ impl AnyBackend {
         match self {
             #[cfg(target_os = "linux")]
             AnyBackend::Uring(uring) => uring,
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            AnyBackend::Epoll(epoll) => epoll,
             AnyBackend::Sim(sim) => sim,
         }
     }

@@ -325,10 +325,13 @@ const EVENTS: [(Interest, i16); 3] = [
     (Interest::PRIORITY, libc::POLLPRI | libc::POLLRDBAND),
 ];
 
+/// What poll(2) says of a stream whose peer sends nothing more.
+pub(super) const READ_CLOSED: u32 = system::READ_CLOSED as u32;
+
 pub(super) fn events(interest: Interest) -> u32 {
     let asked = EVENTS.iter().filter(|(bit, _)| interest.contains(*bit));
     // io_uring answers POLLRDHUP unasked: so do we everywhere.
-    asked.fold(system::READ_CLOSED as u32, |events, &(_, event)| events | event as u32)
+    asked.fold(READ_CLOSED, |events, &(_, event)| events | event as u32)
 }
 
 /// What the system's answer to a poll says.
@@ -342,6 +345,16 @@ pub(crate) fn readiness(events: u32) -> Readiness {
         hang_up: is(libc::POLLHUP),
         error: is(libc::POLLERR),
     }
+}
+
+pub(super) fn is_nonblocking(descriptor: BorrowedFd<'_>) -> bool {
+    rustix::fs::fcntl_getfl(descriptor).is_ok_and(|flags| flags.contains(rustix::fs::OFlags::NONBLOCK))
+}
+
+/// Whether it is a stream of bytes without borders in it, as those of Unix sockets have where descriptors are passed.
+pub(super) fn is_tcp(socket: BorrowedFd<'_>) -> bool {
+    let stream = sockopt::socket_type(socket).is_ok_and(|found| found == SocketType::STREAM);
+    stream && net::getsockname(socket).is_ok_and(|address| SocketAddr::try_from(address).is_ok())
 }
 
 pub(super) fn attach(descriptor: OwnedFd) -> RawDescriptor {

@@ -211,7 +211,12 @@ impl Engine {
         // What `report` and the documentation tell.
         debug_assert!(matches!(
             self.backend.cold().support(self.slots.header(index).kind),
-            Support::Native | Support::Simulated | Support::Unsupported
+            Support::Native
+                | Support::Readiness
+                | Support::Direct
+                | Support::Pool
+                | Support::Simulated
+                | Support::Unsupported
         ));
         let header = self.slots.header_mut(index);
         debug_assert!(!header.engaged);

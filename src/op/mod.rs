@@ -8,59 +8,59 @@
 //! How each backend does them: natively, by a system call that never waits, on the thread pool, by the engine itself, or by
 //! other operations. [`report`](crate::EventLoop::report) tells it of the loop at hand; a test holds this table to that.
 //!
-//! | operation | short method | ends with | io_uring | simulation |
-//! |---|---|---|---|---|
-//! | [`Accept`] | [`accept`](crate::EventLoop::accept) | `Result<Accepted, Error>` | native: `ACCEPT` | the simulation |
-//! | [`Connect`] | [`connect`](crate::EventLoop::connect) | `Result<TcpStream, Error>` | native: `CONNECT` | the simulation |
-//! | [`ConnectUnix`] | [`connect_unix`](crate::EventLoop::connect_unix) | `Result<UnixStream, Error>` | native: `CONNECT` | not supported |
-//! | [`Recv`] | [`recv`](crate::EventLoop::recv), [`recv_exact`](crate::EventLoop::recv_exact) | [`Done<B>`](Done) | native: `RECV`; of a [`Pipe`](crate::Pipe) `READ` | the simulation |
-//! | [`RecvVectored`] | [`recv_vectored`](crate::EventLoop::recv_vectored) | [`Done<V>`](Done) | native: `RECVMSG`; `READV` | the simulation |
-//! | [`Send`] | [`send`](crate::EventLoop::send), [`send_all`](crate::EventLoop::send_all) | [`Done<B>`](Done) | native: `SEND`; `WRITE` | the simulation |
-//! | [`SendVectored`] | [`send_vectored`](crate::EventLoop::send_vectored) | [`Done<V>`](Done) | native: `SENDMSG`; `WRITEV` | the simulation |
-//! | [`RecvFrom`] | [`recv_from`](crate::EventLoop::recv_from) | [`Datagram<B>`](Datagram) | native: `RECVMSG` | not supported |
-//! | [`RecvMsg`] |  | [`Datagram<V>`](Datagram) | native: `RECVMSG` | not supported |
-//! | [`SendTo`] | [`send_to`](crate::EventLoop::send_to) | [`Done<B>`](Done) | native: `SENDMSG` | not supported |
-//! | [`SendDatagram`] | [`send_datagram`](crate::EventLoop::send_datagram) | [`Done<B>`](Done) | native: `SENDMSG` | not supported |
-//! | [`SendMsg`] |  | [`Done<V>`](Done) | native: `SENDMSG` | not supported |
-//! | [`RecvFds`] |  | [`ReceivedFds<B>`](ReceivedFds) | native: `RECVMSG` | not supported |
-//! | [`SendFds`] |  | [`SentFds<B>`](SentFds) | native: `SENDMSG` | not supported |
-//! | [`Shutdown`] | [`shutdown`](crate::EventLoop::shutdown) | `Result<(), Error>` | a system call that never waits: shutdown(2) | the simulation |
-//! | [`SendFile`] | [`send_file`](crate::EventLoop::send_file) | [`SentFile`] | other operations: `READ` and `SEND` | not supported |
-//! | [`Splice`] | [`splice`](crate::EventLoop::splice) | [`Spliced`] | other operations: `RECV` and `SEND` | other operations |
-//! | [`Close`] | [`close_then`](crate::EventLoop::close_then) | `Result<(), Error>` | native: `CLOSE` | the simulation |
-//! | [`Open`] | [`open`](crate::EventLoop::open) | `Result<File, Error>` | native: `OPENAT` | not supported |
-//! | [`ReadAt`] | [`read_at`](crate::EventLoop::read_at), [`read_exact_at`](crate::EventLoop::read_exact_at) | [`Done<B>`](Done) | native: `READ` | not supported |
-//! | [`ReadAtVectored`] |  | [`Done<V>`](Done) | native: `READV` | not supported |
-//! | [`WriteAt`] | [`write_at`](crate::EventLoop::write_at), [`write_all_at`](crate::EventLoop::write_all_at) | [`Done<B>`](Done) | native: `WRITE` | not supported |
-//! | [`WriteAtVectored`] |  | [`Done<V>`](Done) | native: `WRITEV` | not supported |
-//! | [`Fsync`] | [`fsync`](crate::EventLoop::fsync) | `Result<(), Error>` | native: `FSYNC` | not supported |
-//! | [`Fdatasync`] | [`fsync`](crate::EventLoop::fsync) | `Result<(), Error>` | native: `FSYNC` | not supported |
-//! | [`Stat`] | [`stat`](crate::EventLoop::stat) | `Result<Metadata, Error>` | native: `STATX` | not supported |
-//! | [`Truncate`] | [`truncate`](crate::EventLoop::truncate) | `Result<(), Error>` | native: `FTRUNCATE` (6.9), else the thread pool | not supported |
-//! | [`Allocate`] |  | `Result<(), Error>` | native: `FALLOCATE` | not supported |
-//! | [`Rename`] | [`rename`](crate::EventLoop::rename) | `Result<(), Error>` | native: `RENAMEAT` | not supported |
-//! | [`Unlink`] | [`unlink`](crate::EventLoop::unlink) | `Result<(), Error>` | native: `UNLINKAT` | not supported |
-//! | [`Mkdir`] | [`mkdir`](crate::EventLoop::mkdir) | `Result<(), Error>` | native: `MKDIRAT` (5.15), else the thread pool | not supported |
-//! | [`Rmdir`] | [`rmdir`](crate::EventLoop::rmdir) | `Result<(), Error>` | native: `UNLINKAT` | not supported |
-//! | [`Link`] |  | `Result<(), Error>` | native: `LINKAT` (5.15), else the thread pool | not supported |
-//! | [`Symlink`] |  | `Result<(), Error>` | native: `SYMLINKAT` (5.15), else the thread pool | not supported |
-//! | [`ReadLink`] |  | `Result<PathBuf, Error>` | the thread pool: readlinkat(2) | not supported |
-//! | [`ReadDir`] | [`read_dir`](crate::EventLoop::read_dir) | `Result<Vec<DirEntry>, Error>` | the thread pool: getdents64(2) | not supported |
-//! | [`Lock`] |  | `Result<(), Error>` | the thread pool: flock(2) | not supported |
-//! | [`Unlock`] |  | `Result<(), Error>` | the thread pool: flock(2) | not supported |
-//! | [`Read`] | [`read`](crate::EventLoop::read), [`read_exact`](crate::EventLoop::read_exact) | [`Done<B>`](Done) | native: `READ` | not supported |
-//! | [`Write`] | [`write`](crate::EventLoop::write), [`write_all`](crate::EventLoop::write_all) | [`Done<B>`](Done) | native: `WRITE` | not supported |
-//! | [`Seek`] | [`seek`](crate::EventLoop::seek) | `Result<u64, Error>` | native: `STATX` from the end, else nothing | not supported |
-//! | [`ReadFile`] | [`read_file`](crate::EventLoop::read_file) | `Result<Vec<u8>, Error>` | other operations: `OPENAT`, `STATX`, `READ`, `CLOSE` | not supported |
-//! | [`WriteFile`] | [`write_file`](crate::EventLoop::write_file) | [`Done<B>`](Done) | other operations: `OPENAT`, `WRITE`, `CLOSE`; `FSYNC`, `RENAMEAT` | not supported |
-//! | [`CopyFile`] | [`copy_file`](crate::EventLoop::copy_file) | `Result<CopiedFile, Error>` | the thread pool: ioctl_ficlone(2), copy_file_range(2), read(2), write(2) | not supported |
-//! | [`OpenFifo`] | [`open_fifo`](crate::EventLoop::open_fifo) | `Result<Pipe, Error>` | native: `OPENAT` | not supported |
-//! | [`Poll`] | [`poll`](crate::EventLoop::poll) | `Result<Readiness, Error>` | native: `POLL_ADD` | not supported |
-//! | [`PollMany`] | [`poll_many`](crate::EventLoop::poll_many) | [`Event<Readiness>`](Event) | native: `POLL_ADD`, multishot | not supported |
-//! | [`Timer`] | [`timer`](crate::EventLoop::timer) | `Result<(), Error>` | the engine | the engine |
-//! | [`Interval`] | [`interval`](crate::EventLoop::interval) | [`Event<u64>`](Event) | the engine | the engine |
-//! | [`Blocking`] | [`run_blocking`](crate::EventLoop::run_blocking) | `Result<T, Error>` | the thread pool | the simulation |
-//! | [`NextTick`] | [`next_tick`](crate::EventLoop::next_tick) | `Result<(), Error>` | the engine | the engine |
+//! | operation | short method | ends with | io_uring | epoll | simulation |
+//! |---|---|---|---|---|---|
+//! | [`Accept`] | [`accept`](crate::EventLoop::accept) | `Result<Accepted, Error>` | native: `ACCEPT` | readiness: accept(2) | the simulation |
+//! | [`Connect`] | [`connect`](crate::EventLoop::connect) | `Result<TcpStream, Error>` | native: `CONNECT` | readiness: connect(2) | the simulation |
+//! | [`ConnectUnix`] | [`connect_unix`](crate::EventLoop::connect_unix) | `Result<UnixStream, Error>` | native: `CONNECT` | readiness: connect(2) | not supported |
+//! | [`Recv`] | [`recv`](crate::EventLoop::recv), [`recv_exact`](crate::EventLoop::recv_exact) | [`Done<B>`](Done) | native: `RECV`; of a [`Pipe`](crate::Pipe) `READ` | readiness: recv(2); of a pipe preadv2(2) | the simulation |
+//! | [`RecvVectored`] | [`recv_vectored`](crate::EventLoop::recv_vectored) | [`Done<V>`](Done) | native: `RECVMSG`; `READV` | readiness: recvmsg(2); preadv2(2) | the simulation |
+//! | [`Send`] | [`send`](crate::EventLoop::send), [`send_all`](crate::EventLoop::send_all) | [`Done<B>`](Done) | native: `SEND`; `WRITE` | readiness: send(2); pwritev2(2) | the simulation |
+//! | [`SendVectored`] | [`send_vectored`](crate::EventLoop::send_vectored) | [`Done<V>`](Done) | native: `SENDMSG`; `WRITEV` | readiness: sendmsg(2); pwritev2(2) | the simulation |
+//! | [`RecvFrom`] | [`recv_from`](crate::EventLoop::recv_from) | [`Datagram<B>`](Datagram) | native: `RECVMSG` | readiness: recvmsg(2) | not supported |
+//! | [`RecvMsg`] |  | [`Datagram<V>`](Datagram) | native: `RECVMSG` | readiness: recvmsg(2) | not supported |
+//! | [`SendTo`] | [`send_to`](crate::EventLoop::send_to) | [`Done<B>`](Done) | native: `SENDMSG` | readiness: sendmsg(2) | not supported |
+//! | [`SendDatagram`] | [`send_datagram`](crate::EventLoop::send_datagram) | [`Done<B>`](Done) | native: `SENDMSG` | readiness: sendmsg(2) | not supported |
+//! | [`SendMsg`] |  | [`Done<V>`](Done) | native: `SENDMSG` | readiness: sendmsg(2) | not supported |
+//! | [`RecvFds`] |  | [`ReceivedFds<B>`](ReceivedFds) | native: `RECVMSG` | readiness: recvmsg(2) | not supported |
+//! | [`SendFds`] |  | [`SentFds<B>`](SentFds) | native: `SENDMSG` | readiness: sendmsg(2) | not supported |
+//! | [`Shutdown`] | [`shutdown`](crate::EventLoop::shutdown) | `Result<(), Error>` | a system call that never waits: shutdown(2) | a system call that never waits: shutdown(2) | the simulation |
+//! | [`SendFile`] | [`send_file`](crate::EventLoop::send_file) | [`SentFile`] | other operations: `READ` and `SEND` | other operations: reads and sends | not supported |
+//! | [`Splice`] | [`splice`](crate::EventLoop::splice) | [`Spliced`] | other operations: `RECV` and `SEND` | other operations: receives and sends | other operations |
+//! | [`Close`] | [`close_then`](crate::EventLoop::close_then) | `Result<(), Error>` | native: `CLOSE` | a system call that never waits: close(2); of a file, or with lingering, the thread pool | the simulation |
+//! | [`Open`] | [`open`](crate::EventLoop::open) | `Result<File, Error>` | native: `OPENAT` | the thread pool: openat(2) | not supported |
+//! | [`ReadAt`] | [`read_at`](crate::EventLoop::read_at), [`read_exact_at`](crate::EventLoop::read_exact_at) | [`Done<B>`](Done) | native: `READ` | the thread pool: pread(2), unless it is in memory | not supported |
+//! | [`ReadAtVectored`] |  | [`Done<V>`](Done) | native: `READV` | the thread pool: preadv(2), unless it is in memory | not supported |
+//! | [`WriteAt`] | [`write_at`](crate::EventLoop::write_at), [`write_all_at`](crate::EventLoop::write_all_at) | [`Done<B>`](Done) | native: `WRITE` | the thread pool: pwrite(2) | not supported |
+//! | [`WriteAtVectored`] |  | [`Done<V>`](Done) | native: `WRITEV` | the thread pool: pwritev(2) | not supported |
+//! | [`Fsync`] | [`fsync`](crate::EventLoop::fsync) | `Result<(), Error>` | native: `FSYNC` | the thread pool: fsync(2) | not supported |
+//! | [`Fdatasync`] | [`fsync`](crate::EventLoop::fsync) | `Result<(), Error>` | native: `FSYNC` | the thread pool: fdatasync(2) | not supported |
+//! | [`Stat`] | [`stat`](crate::EventLoop::stat) | `Result<Metadata, Error>` | native: `STATX` | the thread pool: statx(2) | not supported |
+//! | [`Truncate`] | [`truncate`](crate::EventLoop::truncate) | `Result<(), Error>` | native: `FTRUNCATE` (6.9), else the thread pool | the thread pool: ftruncate(2) | not supported |
+//! | [`Allocate`] |  | `Result<(), Error>` | native: `FALLOCATE` | the thread pool: fallocate(2) | not supported |
+//! | [`Rename`] | [`rename`](crate::EventLoop::rename) | `Result<(), Error>` | native: `RENAMEAT` | the thread pool: renameat2(2) | not supported |
+//! | [`Unlink`] | [`unlink`](crate::EventLoop::unlink) | `Result<(), Error>` | native: `UNLINKAT` | the thread pool: unlinkat(2) | not supported |
+//! | [`Mkdir`] | [`mkdir`](crate::EventLoop::mkdir) | `Result<(), Error>` | native: `MKDIRAT` (5.15), else the thread pool | the thread pool: mkdirat(2) | not supported |
+//! | [`Rmdir`] | [`rmdir`](crate::EventLoop::rmdir) | `Result<(), Error>` | native: `UNLINKAT` | the thread pool: unlinkat(2) | not supported |
+//! | [`Link`] |  | `Result<(), Error>` | native: `LINKAT` (5.15), else the thread pool | the thread pool: linkat(2) | not supported |
+//! | [`Symlink`] |  | `Result<(), Error>` | native: `SYMLINKAT` (5.15), else the thread pool | the thread pool: symlinkat(2) | not supported |
+//! | [`ReadLink`] |  | `Result<PathBuf, Error>` | the thread pool: readlinkat(2) | the thread pool: readlinkat(2) | not supported |
+//! | [`ReadDir`] | [`read_dir`](crate::EventLoop::read_dir) | `Result<Vec<DirEntry>, Error>` | the thread pool: getdents64(2) | the thread pool: getdents64(2) | not supported |
+//! | [`Lock`] |  | `Result<(), Error>` | the thread pool: flock(2) | the thread pool: flock(2) | not supported |
+//! | [`Unlock`] |  | `Result<(), Error>` | the thread pool: flock(2) | the thread pool: flock(2) | not supported |
+//! | [`Read`] | [`read`](crate::EventLoop::read), [`read_exact`](crate::EventLoop::read_exact) | [`Done<B>`](Done) | native: `READ` | the thread pool: pread(2), unless it is in memory | not supported |
+//! | [`Write`] | [`write`](crate::EventLoop::write), [`write_all`](crate::EventLoop::write_all) | [`Done<B>`](Done) | native: `WRITE` | the thread pool: pwrite(2) | not supported |
+//! | [`Seek`] | [`seek`](crate::EventLoop::seek) | `Result<u64, Error>` | native: `STATX` from the end, else nothing | the thread pool: statx(2) from the end, else nothing | not supported |
+//! | [`ReadFile`] | [`read_file`](crate::EventLoop::read_file) | `Result<Vec<u8>, Error>` | other operations: `OPENAT`, `STATX`, `READ`, `CLOSE` | other operations: the same | not supported |
+//! | [`WriteFile`] | [`write_file`](crate::EventLoop::write_file) | [`Done<B>`](Done) | other operations: `OPENAT`, `WRITE`, `CLOSE`; `FSYNC`, `RENAMEAT` | other operations: the same | not supported |
+//! | [`CopyFile`] | [`copy_file`](crate::EventLoop::copy_file) | `Result<CopiedFile, Error>` | the thread pool: ioctl_ficlone(2), copy_file_range(2), read(2), write(2) | the thread pool: ioctl_ficlone(2), copy_file_range(2), read(2), write(2) | not supported |
+//! | [`OpenFifo`] | [`open_fifo`](crate::EventLoop::open_fifo) | `Result<Pipe, Error>` | native: `OPENAT` | the thread pool: openat(2) | not supported |
+//! | [`Poll`] | [`poll`](crate::EventLoop::poll) | `Result<Readiness, Error>` | native: `POLL_ADD` | readiness | not supported |
+//! | [`PollMany`] | [`poll_many`](crate::EventLoop::poll_many) | [`Event<Readiness>`](Event) | native: `POLL_ADD`, multishot | readiness | not supported |
+//! | [`Timer`] | [`timer`](crate::EventLoop::timer) | `Result<(), Error>` | the engine | the engine | the engine |
+//! | [`Interval`] | [`interval`](crate::EventLoop::interval) | [`Event<u64>`](Event) | the engine | the engine | the engine |
+//! | [`Blocking`] | [`run_blocking`](crate::EventLoop::run_blocking) | `Result<T, Error>` | the thread pool | the thread pool | the simulation |
+//! | [`NextTick`] | [`next_tick`](crate::EventLoop::next_tick) | `Result<(), Error>` | the engine | the engine | the engine |
 
 mod blocking;
 mod close;

@@ -340,20 +340,26 @@ fn report_tells_what_and_why(subject: &Subject) {
     let backend = match subject.name {
         _ if subject.simulated() => "sim",
         "io_uring-plain" => "io_uring-plain",
+        _ if subject.epoll() => "epoll",
         _ => "io_uring",
     };
     assert_eq!(report.backend(), backend);
-    assert_eq!(report.reason(), "chosen by the builder");
+    let reason = match subject.forbidden() {
+        true => "chosen by automatic choice, instead of io_uring: ",
+        false => "chosen by the builder",
+    };
+    assert!(report.reason().starts_with(reason), "{}", report.reason());
     assert!(!plain || report.features().is_empty());
     let how = |kind| report.operations().iter().find(|entry| entry.0 == kind).map(|entry| entry.1);
     if !subject.simulated() {
-        assert_eq!(how(op::Kind::Recv), Some(Support::Native));
+        let recv = if subject.epoll() { Support::Readiness } else { Support::Native };
+        assert_eq!(how(op::Kind::Recv), Some(recv));
         assert_eq!(how(op::Kind::Shutdown), Some(Support::Direct));
     }
     assert_eq!(how(op::Kind::Interval), Some(Support::Engine));
     assert_eq!(how(op::Kind::Tick), None, "no operation");
     let table = report.to_string();
-    assert!(table.starts_with(&format!("{} (chosen by the builder)\nfeatures: ", report.backend())));
+    assert!(table.starts_with(&format!("{} ({})\nfeatures: ", report.backend(), report.reason())));
     for (kind, _) in report.operations() {
         assert!(table.contains(&kind.to_string()), "{kind}");
     }
@@ -362,5 +368,6 @@ fn report_tells_what_and_why(subject: &Subject) {
     }
     // Asking for the best is asking for nothing in particular.
     let auto = Builder::new().backend(Backend::Auto).build::<()>().unwrap().report();
-    assert_eq!(auto.backend(), std::env::var("NBIO_BACKEND").as_deref().unwrap_or("io_uring"));
+    let best = if subject.forbidden() { "epoll" } else { "io_uring" };
+    assert_eq!(auto.backend(), std::env::var("NBIO_BACKEND").as_deref().unwrap_or(best));
 }

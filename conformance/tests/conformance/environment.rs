@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     Case { name: "variable_chooses_the_backend", run: variable_chooses_the_backend },
     Case { name: "builder_beats_the_variable", run: builder_beats_the_variable },
     Case { name: "io_uring_forbidden", run: io_uring_forbidden },
+    Case { name: "without_io_uring_it_starts_on_epoll", run: without_io_uring_it_starts_on_epoll },
     Case { name: "too_little_memory_for_the_ring", run: too_little_memory_for_the_ring },
     Case { name: "no_descriptor_left_for_the_ring", run: no_descriptor_left_for_the_ring },
     Case { name: "descriptors_are_given_back", run: descriptors_are_given_back },
@@ -29,13 +30,14 @@ fn expected(value: Option<&OsStr>) -> Result<(&'static str, &'static str), Error
         None | Some(b"" | b"auto") => Ok(("io_uring", "chosen by automatic choice")),
         Some(b"io_uring") => Ok(("io_uring", "chosen by NBIO_BACKEND")),
         Some(b"io_uring-plain") => Ok(("io_uring-plain", "chosen by NBIO_BACKEND")),
+        Some(b"epoll") => Ok(("epoll", "chosen by NBIO_BACKEND")),
         Some(_) => Err(ErrorKind::UnknownBackend),
     }
 }
 
 fn variable_chooses_the_backend(subject: &Subject) {
     let values: [&[u8]; 9] =
-        [b"", b"auto", b"io_uring", b"io_uring-plain", b"epoll", b"IO_URING", b" auto", b"iocp", b"\xFF\xFE"];
+        [b"", b"auto", b"io_uring", b"io_uring-plain", b"epoll", b"IO_URING", b" auto", b"poll", b"\xFF\xFE"];
     let values = values.map(|value| Some(OsStr::from_bytes(value)));
     for value in values.into_iter().chain([None]) {
         let set = |command: &mut std::process::Command| {
@@ -92,6 +94,30 @@ fn io_uring_forbidden(subject: &Subject) {
             drop(subject.io::<()>());
         }
     });
+}
+
+/// "It starts everywhere": without configuration, and the report says what to change.
+fn without_io_uring_it_starts_on_epoll(_: &Subject) {
+    for errno in [Errno::PERM, Errno::NOSYS] {
+        let starts = || {
+            forbid(libc::SYS_io_uring_setup, errno);
+            let io = EventLoop::<()>::new().unwrap();
+            let report = io.report();
+            assert_eq!(report.backend(), "epoll");
+            let number = format!("os error {}", errno.raw_os_error());
+            for word in ["automatic choice", "io_uring", "io_uring_disabled", "seccomp", &number] {
+                assert!(report.reason().contains(word), "{}", report.reason());
+            }
+            let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
+            let one = io.adopt::<nbio::UnixStream>(std::os::fd::OwnedFd::from(one)).unwrap();
+            std::io::Write::write_all(&mut &other, b"hello").unwrap();
+            io.recv(one, [0; 5], |_, _, done| assert_eq!(done.data(), b"hello"));
+            io.run().unwrap();
+            // Who asks for it by name is told, instead of being given another.
+            refused(&Builder::new().backend(Backend::IoUring), libc::SYS_io_uring_setup, errno);
+        };
+        std::thread::scope(|scope| scope.spawn(starts).join().unwrap());
+    }
 }
 
 fn refused(builder: &Builder, call: i64, errno: Errno) {

@@ -142,6 +142,7 @@ fn main() {
     let mut trials = Vec::new();
     let mut skipped = 0;
     for setup in Setup::all() {
+        let before = (trials.len(), skipped);
         for (room, cases) in ROOMS {
             for case in *cases {
                 let name = format!("{room}::{}", case.name);
@@ -155,6 +156,8 @@ fn main() {
                 }
             }
         }
+        let (cases, skips) = (trials.len() - before.0, skipped - before.1);
+        eprintln!("{:<20} {cases} cases, {skips} skipped", setup.name);
     }
     check_skips();
     check_index();
@@ -186,6 +189,6 @@ fn check_index() {
 
 fn trial(label: String, case_name: String, setup: Setup, case: &'static Case) -> Trial {
     let name = label.clone();
-    let run = move || run_watched(&name, || (case.run)(&Subject::new(setup, &case_name)));
+    let run = move || setup.run(|| run_watched(&name, || (case.run)(&Subject::new(setup, &case_name))));
     Trial::test(label, move || run().map_err(Failed::from))
 }

@@ -1,11 +1,12 @@
 //! Pipes, FIFOs, terminals and the process's own streams.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write, pipe};
 use std::net::TcpListener as Server;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as Socket;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nbio::{Done, Error, ErrorKind, Half, Operation, Pipe, op};
@@ -452,6 +453,12 @@ fn make_fifo(directory: &std::path::Path) -> PathBuf {
     path
 }
 
+/// A thread that opens one end of a FIFO, and waits for the other one.
+fn opening(path: &Path, options: &OpenOptions) -> JoinHandle<File> {
+    let (path, options) = (path.to_owned(), options.clone());
+    std::thread::spawn(move || options.open(path).unwrap())
+}
+
 fn fifo_waits(subject: &Subject) {
     let directory = scratch("fifo-waits");
     let path = make_fifo(&directory);
@@ -461,9 +468,9 @@ fn fifo_waits(subject: &Subject) {
     io.tick(Some(Duration::from_millis(3))).unwrap();
     turn(&io, 3);
     assert_eq!(opened.len(), 0);
-    let mut writer = File::options().write(true).open(&path).unwrap();
+    let other = opening(&path, File::options().write(true));
     drive(&io, || opened.len() > 0);
-    let reader = opened.one().unwrap();
+    let (reader, mut writer) = (opened.one().unwrap(), other.join().unwrap());
     let got = Slot::new();
     io.recv(reader, vec![0; 8], keep::<Moved>(&got));
     turn(&io, 3);
@@ -480,9 +487,9 @@ fn fifo_waits(subject: &Subject) {
     // The other way round, and both ends at once.
     io.open_fifo(&path, Half::Write, keep(&opened));
     turn(&io, 3);
-    let mut reader = File::open(&path).unwrap();
+    let other = opening(&path, File::options().read(true));
     drive(&io, || opened.len() > 0);
-    let writer = opened.one().unwrap();
+    let (writer, mut reader) = (opened.one().unwrap(), other.join().unwrap());
     io.send_all(writer, "to std", move |_, io, _| io.close(writer));
     io.run().unwrap();
     let mut text = String::new();

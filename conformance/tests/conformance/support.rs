@@ -10,7 +10,9 @@ use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use nbio::{Backend, Builder, EventLoop, Instant, Simulation, TcpListener};
+use rustix::io::Errno;
 
+use crate::child::forbid;
 use crate::connections::PeerListener;
 use crate::peer::Peer;
 
@@ -28,6 +30,8 @@ pub struct Setup {
     pub name: &'static str,
     backend: Backend,
     ring_size: u32,
+    /// How the system refuses io_uring to the loops of a case.
+    forbidden: Option<Errno>,
     /// What the loops of a case connect to.
     peers: Peers,
 }
@@ -45,22 +49,47 @@ enum Peers {
 
 impl Setup {
     pub fn all() -> Vec<Setup> {
-        let io_uring =
-            Setup { name: "io_uring", backend: Backend::IoUring, ring_size: 1024, peers: Peers::Sockets };
+        let io_uring = Setup {
+            name: "io_uring",
+            backend: Backend::IoUring,
+            ring_size: 1024,
+            forbidden: None,
+            peers: Peers::Sockets,
+        };
+        // As in a container with Docker's profile: nobody asked for epoll.
+        let epoll = Setup { name: "epoll", backend: Backend::Auto, forbidden: Some(Errno::PERM), ..io_uring };
         let mut all = vec![
             io_uring,
             // The oldest kernel's features only.
             Setup { name: "io_uring-plain", backend: Backend::IoUringPlain, ..io_uring },
             // One submission at a time and a completion queue of two: both are always full.
             Setup { name: "io_uring-ring-of-1", ring_size: 1, ..io_uring },
+            epoll,
             // A network and a clock of its own, and a course of events that its seed decides.
             Setup { name: "sim", peers: Peers::Simulated, ..io_uring },
         ];
+        if long() {
+            // As on a kernel without io_uring, and as somebody wants it.
+            all.push(Setup { name: "epoll-enosys", forbidden: Some(Errno::NOSYS), ..epoll });
+            all.push(Setup { name: "epoll-chosen", backend: Backend::Epoll, forbidden: None, ..epoll });
+        }
         // The real network with the simulation's kind of peers: is it the peers, or is it the simulation?
         if std::env::var_os("NBIO_PEERS").is_some_and(|value| value == "loop") {
             all = vec![Setup { name: LOOP_PEERS, peers: Peers::Loop, ..io_uring }];
         }
         all
+    }
+}
+
+impl Setup {
+    /// Runs a case as this set-up has it: where it is forbidden something, on a thread of its own that is.
+    pub fn run(&self, case: impl FnOnce() -> Result<(), String> + Send) -> Result<(), String> {
+        let Some(errno) = self.forbidden else { return case() };
+        let forbidden = || {
+            forbid(libc::SYS_io_uring_setup, errno);
+            case()
+        };
+        std::thread::scope(|scope| scope.spawn(forbidden).join()).expect("a case's panics are caught")
     }
 }
 
@@ -99,6 +128,16 @@ impl Subject {
 
     pub fn io<S>(&self) -> EventLoop<S> {
         self.builder().build().expect("the backend under test works here")
+    }
+
+    /// Whether the loops run on epoll.
+    pub fn epoll(&self) -> bool {
+        self.name.starts_with("epoll")
+    }
+
+    /// Whether the system refuses io_uring.
+    pub fn forbidden(&self) -> bool {
+        self.setup.forbidden.is_some()
     }
 
     /// Whether the network is one in memory: there are no descriptors then, and no numbers of the system's errors.

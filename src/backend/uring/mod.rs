@@ -96,11 +96,6 @@ impl Uring {
         }
     }
 
-    /// Whether another thread could run while the loop's looks for what it does.
-    pub(crate) fn has_company(&self) -> bool {
-        wake::has_company()
-    }
-
     fn push(&mut self, entry: squeue::Entry) {
         let pushed = self.backlog.is_empty() && {
             // SAFETY: the engine keeps what the entry points at until its completion; see `Backend`.

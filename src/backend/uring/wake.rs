@@ -14,18 +14,6 @@ use rustix::io::{Errno, retry_on_intr};
 use crate::Error;
 use crate::op::Kind;
 
-/// Whether other threads of the process may run while the calling one does.
-pub(super) fn has_company() -> bool {
-    std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1) || is_pinned_to_one_of_several()
-}
-
-/// A thread that is pinned to one CPU says nothing of the others.
-fn is_pinned_to_one_of_several() -> bool {
-    // SAFETY: sysconf(3) only reads a number of the system's.
-    let cpus = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
-    cpus > 1 && rustix::thread::sched_getaffinity(None).is_ok_and(|set| set.count() == 1)
-}
-
 /// The `user_data` of the poll: no shot's, and no cancel's (whose token has no mark).
 pub(super) const WAKE: u64 = u64::MAX;
 

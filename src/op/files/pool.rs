@@ -33,7 +33,7 @@ pub(super) fn fall_back(
     call: impl FnOnce([Option<OwnedDescriptor>; 2]) -> Result<(), i32> + Send + 'static,
 ) -> Fallback {
     let kind = request.kind;
-    if core.support(kind) != Support::Pool || matches!(request.target, Target::Nothing) {
+    if !core.falls_back(kind) || matches!(request.target, Target::Nothing) {
         return Fallback::NONE;
     }
     let descriptors = duplicates(core, handles);

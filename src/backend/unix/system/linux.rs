@@ -1,16 +1,22 @@
 //! What Linux (and Android, which is one) does in its own way. Beside this file are those of the other systems, with the
 //! same names in them; `backend/mod.rs` chooses.
 
+use std::ffi::{CStr, c_int};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, SocketAddrUnix, sockopt};
+use rustix::pipe::SpliceFlags;
 
-use super::unix::files::{file_type, time_of};
+use super::RawDescriptor;
+use super::syscall::{Syscall, answer};
+use super::unix::Address;
+use super::unix::files::{StatBlock, file_type, time_of};
 use super::unix::message::{Push, number_at};
 use super::unix::option::{get, set};
 use crate::local::Credentials;
@@ -207,4 +213,101 @@ pub(crate) fn metadata(stat: &Stat) -> Metadata {
         user: stat.stx_uid,
         group: stat.stx_gid,
     }
+}
+
+/// For sends: no SIGPIPE.
+pub(crate) const NO_SIGNAL: c_int = libc::MSG_NOSIGNAL;
+
+/// # Safety
+/// There is room for the address.
+pub(crate) unsafe fn accept(descriptor: RawDescriptor, address: NonNull<Address>) -> Result<u32, Errno> {
+    let address = address.as_ptr();
+    // SAFETY: the caller vouches for the room; only addresses of its fields are taken.
+    unsafe {
+        let (storage, length) = (&raw mut (*address).storage, &raw mut (*address).length);
+        answer(libc::accept4(descriptor, storage.cast(), length, libc::SOCK_CLOEXEC) as isize)
+    }
+}
+
+/// Reads or writes what can be read or written at once (`RWF_NOWAIT`). `AGAIN`: nothing can; `OPNOTSUPP`: nobody knows
+/// without trying (a terminal, a FIFO, a file system or kernel without it, or a write that could raise SIGPIPE).
+///
+/// # Safety
+/// As for `Syscall::without_waiting`.
+pub(crate) unsafe fn transfer_at_once(call: &Syscall, descriptor: RawDescriptor) -> Result<u32, Errno> {
+    let piece = |memory: *mut u8, length| libc::iovec { iov_base: memory.cast(), iov_len: length };
+    let one;
+    let (pieces, count, offset) = match *call {
+        Syscall::Read { memory, length, offset } => {
+            one = piece(memory, length);
+            (&raw const one, 1, offset)
+        }
+        Syscall::Write { memory, length, offset } => {
+            one = piece(memory.cast_mut(), length);
+            (&raw const one, 1, offset)
+        }
+        Syscall::ReadVectored { pieces, count, offset }
+        | Syscall::WriteVectored { pieces, count, offset } => {
+            (pieces.as_ptr().cast_const().cast(), count, offset)
+        }
+        _ => return Err(Errno::OPNOTSUPP),
+    };
+    let at = offset.map_or(-1, |offset| offset as libc::off_t);
+    // SAFETY: the caller vouches for the memory.
+    let answered = unsafe {
+        if call.writes() {
+            if !knows_without_signal() {
+                return Err(Errno::OPNOTSUPP);
+            }
+            let flags = libc::RWF_NOWAIT | WITHOUT_SIGNAL;
+            answer(libc::pwritev2(descriptor, pieces, count as c_int, at, flags))
+        } else {
+            answer(libc::preadv2(descriptor, pieces, count as c_int, at, libc::RWF_NOWAIT))
+        }
+    };
+    match answered {
+        Err(Errno::NOSYS | Errno::INVAL) => Err(Errno::OPNOTSUPP),
+        answered => answered,
+    }
+}
+
+/// Whether other threads of the process may run while the calling one does.
+pub(crate) fn has_company() -> bool {
+    std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1) || is_pinned_to_one_of_several()
+}
+
+/// A thread that is pinned to one CPU says nothing of the others.
+fn is_pinned_to_one_of_several() -> bool {
+    // SAFETY: sysconf(3) only reads a number of the system's.
+    let cpus = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
+    cpus > 1 && rustix::thread::sched_getaffinity(None).is_ok_and(|set| set.count() == 1)
+}
+
+/// Whether `has_writer` can tell.
+pub(crate) const TELLS_OF_WRITERS: bool = true;
+
+/// Whether somebody has the end to write to of a FIFO open, or has left something in it. Copying a byte out of it, which
+/// leaves it there, answers 0 if nobody has (tee(2)).
+pub(crate) fn has_writer(end: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let (_read, write) = pipe()?;
+    match rustix::pipe::tee(end, write, 1, SpliceFlags::NONBLOCK) {
+        Ok(0) => Ok(false),
+        Ok(_) | Err(Errno::AGAIN) => Ok(true),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Asks the system for what it knows of a file: of the descriptor `itself`, or of a path that begins there.
+pub(crate) fn stat(
+    descriptor: RawDescriptor,
+    path: &CStr,
+    follow: bool,
+    itself: bool,
+    block: &StatBlock,
+) -> Result<(), Errno> {
+    let flags =
+        if itself { libc::AT_EMPTY_PATH } else { 0 } | if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
+    // SAFETY: the path ends with a zero byte, and the block has room for the answer.
+    let answered = unsafe { libc::statx(descriptor, path.as_ptr(), flags, STAT_MASK, block.as_ptr()) };
+    answer(answered as isize).map(|_| ())
 }
