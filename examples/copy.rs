@@ -28,6 +28,7 @@ struct Copier {
     under_way: usize,
     links: usize,
     files: u64,
+    bytes: u64,
     failures: u64,
     bar: ProgressBar,
 }
@@ -57,13 +58,14 @@ fn run() -> Result<u64, Box<dyn Error>> {
     }
     let style = "{elapsed} [{wide_bar}] {bytes} of {total_bytes}, {bytes_per_sec}";
     let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(style)?);
-    let mut copier = Copier { check, waiting: vec![job], under_way: 0, links: 0, files: 0, failures: 0, bar };
+    let mut copier =
+        Copier { check, waiting: vec![job], under_way: 0, links: 0, files: 0, bytes: 0, failures: 0, bar };
     let io = EventLoop::new()?;
     copier.begin(&io);
     io.run_with(&mut copier)?;
-    copier.bar.finish();
+    copier.bar.abandon();
     let checked = if check { " and checked" } else { "" };
-    println!("{} files copied{checked}, {} bytes", copier.files, copier.bar.position());
+    println!("{} files copied{checked}, {} bytes", copier.files, copier.bytes);
     Ok(copier.failures)
 }
 
@@ -99,6 +101,13 @@ impl Copier {
             self.under_way += 1;
             look(io, job);
         }
+    }
+
+    /// A file is copied, and if it was to be, compared.
+    fn done_file(&mut self, io: &Io, job: &Job, bytes: u64) {
+        self.files += 1;
+        self.bytes += bytes;
+        self.done(io, job, Ok(()));
     }
 
     /// One is over.
@@ -137,29 +146,26 @@ fn copy_file(io: &Io, job: Job) {
             copier.bar.inc(bytes - copied);
             copied = bytes;
         }
-        Event::End(Ok(())) => {
-            copier.files += 1;
-            match copier.check {
-                true => compare(io, job.clone()),
-                false => copier.done(io, &job, Ok(())),
-            }
-        }
+        Event::End(Ok(())) => match copier.check {
+            true => compare(io, job.clone(), copied),
+            false => copier.done_file(io, &job, copied),
+        },
         Event::End(Err(error)) => copier.done(io, &job, Err(error.into())),
     });
 }
 
 /// On the thread pool: computing hashes would hold up the loop.
-fn compare(io: &Io, job: Job) {
+fn compare(io: &Io, job: Job, bytes: u64) {
     let Job { from, to } = job.clone();
     let compare = move || Ok(hash(&from)? == hash(&to)?);
     io.run_blocking(compare, move |copier: &mut Copier, io, same: Result<std::io::Result<bool>, _>| {
-        let outcome = match same {
-            Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false)) => Err("the copy is different".into()),
-            Ok(Err(error)) => Err(error.into()),
-            Err(error) => Err(error.into()),
+        let error: Box<dyn Error> = match same {
+            Ok(Ok(true)) => return copier.done_file(io, &job, bytes),
+            Ok(Ok(false)) => "the copy is different".into(),
+            Ok(Err(error)) => error.into(),
+            Err(error) => error.into(),
         };
-        copier.done(io, &job, outcome);
+        copier.done(io, &job, Err(error));
     });
 }
 

@@ -46,10 +46,9 @@ pub struct CopiedFile {
 ///
 /// # Cancelling, deadlines, remove
 /// The thread looks at that every MiB, or, if it was between two portions, the next one that is free; then everything is
-/// closed, what was copied is gone, and it ends. One that had
-/// given the copy its name ends `Ok`. A clone, bringing it to the disk ([`sync`](CopyFile::sync)), and a file system that
-/// doesn't answer (NFS) can't be interrupted: it ends when that is over. Dropping the loop doesn't wait for it: then it is given
-/// up after the portion that is being copied.
+/// closed, what was copied is gone, and it ends. One that had given the copy its name ends `Ok`. A clone, bringing it to the
+/// disk ([`sync`](CopyFile::sync)), and a file system that doesn't answer (NFS) can't be interrupted: it ends when that is
+/// over. Dropping the loop doesn't wait for it: then it is given up after the portion that is being copied.
 ///
 /// If the process ends in the middle, nothing is left, or where the file system knows no files without names, and for the
 /// moment in which an existing file is replaced, a file called `.nbio-copy-…`.
