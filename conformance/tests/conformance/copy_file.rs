@@ -216,7 +216,7 @@ fn holes(subject: &Subject) {
 /// It is copied to where it ends when the copy comes there.
 fn changes_meanwhile(subject: &Subject) {
     let (io, folder): (Io, _) = (subject.io(), Folder::new());
-    let (before, more) = (noise(40 * MIB, 8), noise(MIB, 9));
+    let (before, more) = (noise(33 * MIB, 8), noise(MIB, 9));
     let all = [&before[..], &more].concat();
     for shrinks in [false, true] {
         let from = folder.file("from", &before);
@@ -333,7 +333,7 @@ fn no_replace(subject: &Subject) {
     assert_eq!(folder.names(), ["dangling", "from", "link", "to"]);
     assert_eq!(copy(&io, &folder, op::CopyFile::new(&from, folder.at("new")).no_replace()), Ok(3));
     // What comes there only while it copies.
-    folder.file("from", noise(40 * MIB, 10));
+    folder.file("from", noise(33 * MIB, 10));
     let (ended, path) = (Slot::new(), folder.at("late"));
     let end = ended.clone();
     let late = op::CopyFile::new(&from, &path).no_replace().progress();
@@ -347,7 +347,7 @@ fn no_replace(subject: &Subject) {
     if ended.one() == Some(ErrorKind::AlreadyExists) {
         assert_eq!(std::fs::read(folder.at("late")).unwrap(), b"first");
     } else {
-        assert_eq!(std::fs::metadata(folder.at("late")).unwrap().len(), 40 * MIB as u64);
+        assert_eq!(std::fs::metadata(folder.at("late")).unwrap().len(), 33 * MIB as u64);
     }
     assert_eq!((folder.names().len(), folder.open_descriptors()), (6, 0));
 }
@@ -419,7 +419,7 @@ fn at_directories(subject: &Subject) {
 /// Guarantee 2: totals that grow, the last one all of it, then one end.
 fn progress(subject: &Subject) {
     let (io, folder): (Io, _) = (subject.io(), Folder::new());
-    for size in [0, 1, 50 * MIB] {
+    for size in [0, 1, 40 * MIB] {
         let from = folder.file("from", noise(size, 12));
         let (items, ended) = (Slot::new(), Slot::new());
         let (item, end) = (items.clone(), ended.clone());
