@@ -20,6 +20,12 @@ pub enum Backend {
     IoUringPlain,
     /// epoll(7) and plain system calls: where io_uring is forbidden, as in most containers.
     Epoll,
+    /// kqueue as macOS has it, in a simulator on Linux: for nbio's own tests.
+    #[cfg(feature = "unstable-simulated-kqueue")]
+    KqueueMacOs,
+    /// The same as FreeBSD has it.
+    #[cfg(feature = "unstable-simulated-kqueue")]
+    KqueueFreeBsd,
 }
 
 impl Backend {
@@ -32,6 +38,10 @@ impl Backend {
                 Some("io_uring") => Ok(Some(Backend::IoUring)),
                 Some("io_uring-plain") => Ok(Some(Backend::IoUringPlain)),
                 Some("epoll") => Ok(Some(Backend::Epoll)),
+                #[cfg(feature = "unstable-simulated-kqueue")]
+                Some("kqueue-macos") => Ok(Some(Backend::KqueueMacOs)),
+                #[cfg(feature = "unstable-simulated-kqueue")]
+                Some("kqueue-freebsd") => Ok(Some(Backend::KqueueFreeBsd)),
                 _ => Err(Error::new(ErrorKind::UnknownBackend, Kind::Build)),
             },
         }

@@ -88,6 +88,10 @@ mod simulation;
 mod time;
 mod udp;
 
+/// Lets things go wrong in the kqueues that this thread's loops make from now on, by this seed. For nbio's own tests.
+#[cfg(feature = "unstable-simulated-kqueue")]
+#[doc(hidden)]
+pub use backend::set_faults as set_kqueue_faults;
 pub use backend::{AsDescriptor, OwnedDescriptor, RawDescriptor};
 pub use buf::{AlignedBuf, Buffers, IoBuf, IoBufMut, Lent, Slice};
 pub use builder::{Backend, Builder};

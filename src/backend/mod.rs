@@ -68,8 +68,14 @@ mod system;
 #[path = "unix/system/openbsd.rs"]
 mod system;
 
+/// What kqueue.rs finds its system under.
+#[cfg(all(target_os = "linux", feature = "unstable-simulated-kqueue"))]
+use readiness::simulator as sys;
+
 pub(crate) use calls::Calls;
 pub(crate) use pool::{Census, Completer, Work};
+#[cfg(all(target_os = "linux", feature = "unstable-simulated-kqueue"))]
+pub use readiness::simulator::{Profile, set_faults};
 #[cfg(unix)]
 pub(crate) use unix::copy::{Copied, CopyOrder, Copying};
 #[cfg(unix)]
@@ -256,6 +262,8 @@ pub(crate) enum AnyBackend {
     Uring(uring::Uring),
     #[cfg(any(target_os = "linux", target_os = "android"))]
     Epoll(readiness::Readiness<readiness::Epoll>),
+    #[cfg(feature = "unstable-simulated-kqueue")]
+    Kqueue(readiness::Readiness<readiness::Kqueue>),
     Sim(sim::Sim),
 }
 
@@ -292,6 +300,14 @@ impl AnyBackend {
             Choice::IoUring => uring(uring::Level::Best)?,
             Choice::IoUringPlain => uring(uring::Level::Plain)?,
             Choice::Epoll => epoll()?,
+            #[cfg(feature = "unstable-simulated-kqueue")]
+            Choice::KqueueMacOs | Choice::KqueueFreeBsd => {
+                readiness::simulator::set_profile(match choice {
+                    Choice::KqueueMacOs => Profile::MacOs,
+                    _ => Profile::FreeBsd,
+                });
+                AnyBackend::Kqueue(readiness::Readiness::new()?)
+            }
             Choice::Auto => match uring(uring::Level::Best) {
                 Ok(backend) => backend,
                 // epoll would need descriptors, too.
@@ -328,6 +344,8 @@ impl AnyBackend {
             AnyBackend::Uring(uring) => uring.submit(shot),
             #[cfg(any(target_os = "linux", target_os = "android"))]
             AnyBackend::Epoll(epoll) => epoll.submit(shot),
+            #[cfg(feature = "unstable-simulated-kqueue")]
+            AnyBackend::Kqueue(kqueue) => kqueue.submit(shot),
             AnyBackend::Sim(sim) => unlikely(|| sim.submit(shot)),
         }
     }
@@ -343,6 +361,8 @@ impl AnyBackend {
             AnyBackend::Uring(uring) => uring.wait(limit, out),
             #[cfg(any(target_os = "linux", target_os = "android"))]
             AnyBackend::Epoll(epoll) => epoll.wait(limit, out),
+            #[cfg(feature = "unstable-simulated-kqueue")]
+            AnyBackend::Kqueue(kqueue) => kqueue.wait(limit, out),
             AnyBackend::Sim(sim) => unlikely(|| sim.wait(limit, out)),
         }
     }
@@ -354,6 +374,8 @@ impl AnyBackend {
             AnyBackend::Uring(uring) => uring.now(),
             #[cfg(any(target_os = "linux", target_os = "android"))]
             AnyBackend::Epoll(epoll) => epoll.now(),
+            #[cfg(feature = "unstable-simulated-kqueue")]
+            AnyBackend::Kqueue(kqueue) => kqueue.now(),
             AnyBackend::Sim(sim) => unlikely(|| sim.now()),
         }
     }
@@ -365,6 +387,8 @@ impl AnyBackend {
             AnyBackend::Uring(_) => system::has_company(),
             #[cfg(any(target_os = "linux", target_os = "android"))]
             AnyBackend::Epoll(_) => system::has_company(),
+            #[cfg(feature = "unstable-simulated-kqueue")]
+            AnyBackend::Kqueue(_) => system::has_company(),
             AnyBackend::Sim(_) => false,
         }
     }
@@ -376,6 +400,8 @@ impl AnyBackend {
             AnyBackend::Uring(uring) => uring,
             #[cfg(any(target_os = "linux", target_os = "android"))]
             AnyBackend::Epoll(epoll) => epoll,
+            #[cfg(feature = "unstable-simulated-kqueue")]
+            AnyBackend::Kqueue(kqueue) => kqueue,
             AnyBackend::Sim(sim) => sim,
         }
     }
@@ -387,6 +413,8 @@ impl AnyBackend {
             AnyBackend::Uring(uring) => &mut uring.system,
             #[cfg(any(target_os = "linux", target_os = "android"))]
             AnyBackend::Epoll(epoll) => &mut epoll.system,
+            #[cfg(feature = "unstable-simulated-kqueue")]
+            AnyBackend::Kqueue(kqueue) => &mut kqueue.system,
             AnyBackend::Sim(sim) => sim,
         }
     }
@@ -416,6 +444,8 @@ impl AnyBackend {
             AnyBackend::Uring(uring) => uring,
             #[cfg(any(target_os = "linux", target_os = "android"))]
             AnyBackend::Epoll(epoll) => epoll,
+            #[cfg(feature = "unstable-simulated-kqueue")]
+            AnyBackend::Kqueue(kqueue) => kqueue,
             AnyBackend::Sim(sim) => sim,
         }
     }

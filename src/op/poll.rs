@@ -28,7 +28,8 @@ impl Interest {
     pub const READABLE: Interest = Interest(1);
     /// Writing would not wait: `POLLOUT`.
     pub const WRITABLE: Interest = Interest(2);
-    /// Something exceptional, such as TCP's urgent data or a changed file of sysfs: `POLLPRI`.
+    /// Something exceptional, such as TCP's urgent data or a changed file of sysfs: `POLLPRI`. On FreeBSD and NetBSD such
+    /// a poll ends with [`Unsupported`](crate::ErrorKind::Unsupported): nothing there tells of it.
     pub const PRIORITY: Interest = Interest(4);
 
     /// Whether all of `other` is in it.

@@ -341,6 +341,7 @@ fn report_tells_what_and_why(subject: &Subject) {
         _ if subject.simulated() => "sim",
         "io_uring-plain" => "io_uring-plain",
         _ if subject.epoll() => "epoll",
+        _ if subject.kqueue() => "kqueue",
         _ => "io_uring",
     };
     assert_eq!(report.backend(), backend);
@@ -352,7 +353,7 @@ fn report_tells_what_and_why(subject: &Subject) {
     assert!(!plain || report.features().is_empty());
     let how = |kind| report.operations().iter().find(|entry| entry.0 == kind).map(|entry| entry.1);
     if !subject.simulated() {
-        let recv = if subject.epoll() { Support::Readiness } else { Support::Native };
+        let recv = if subject.epoll() || subject.kqueue() { Support::Readiness } else { Support::Native };
         assert_eq!(how(op::Kind::Recv), Some(recv));
         assert_eq!(how(op::Kind::Shutdown), Some(Support::Direct));
     }

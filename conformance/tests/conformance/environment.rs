@@ -31,15 +31,17 @@ fn expected(value: Option<&OsStr>) -> Result<(&'static str, &'static str), Error
         Some(b"io_uring") => Ok(("io_uring", "chosen by NBIO_BACKEND")),
         Some(b"io_uring-plain") => Ok(("io_uring-plain", "chosen by NBIO_BACKEND")),
         Some(b"epoll") => Ok(("epoll", "chosen by NBIO_BACKEND")),
+        Some(b"kqueue-macos" | b"kqueue-freebsd") => Ok(("kqueue", "chosen by NBIO_BACKEND")),
         Some(_) => Err(ErrorKind::UnknownBackend),
     }
 }
 
 fn variable_chooses_the_backend(subject: &Subject) {
-    let values: [&[u8]; 9] =
-        [b"", b"auto", b"io_uring", b"io_uring-plain", b"epoll", b"IO_URING", b" auto", b"poll", b"\xFF\xFE"];
-    let values = values.map(|value| Some(OsStr::from_bytes(value)));
-    for value in values.into_iter().chain([None]) {
+    let known: [&[u8]; 7] =
+        [b"", b"auto", b"io_uring", b"io_uring-plain", b"epoll", b"kqueue-macos", b"kqueue-freebsd"];
+    let unknown: [&[u8]; 5] = [b"IO_URING", b" auto", b"poll", b"kqueue", b"\xFF\xFE"];
+    let values = known.into_iter().chain(unknown).map(|value| Some(OsStr::from_bytes(value)));
+    for value in values.chain([None]) {
         let set = |command: &mut std::process::Command| {
             match value {
                 Some(value) => command.env(VARIABLE, value),

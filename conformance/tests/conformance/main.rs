@@ -171,7 +171,7 @@ fn check_skips() {
         ROOMS.iter().flat_map(|(room, cases)| cases.iter().map(move |case| format!("{room}::{}", case.name)));
     for (case, subject, _) in skips::SKIPS {
         let subject_exists =
-            Setup::all().iter().any(|setup| setup.name == *subject || setup.name == LOOP_PEERS);
+            Setup::all().iter().any(|setup| setup.name.starts_with(subject) || setup.name == LOOP_PEERS);
         let case_exists = names.clone().any(|name| skips::covers(case, &name));
         assert!(subject_exists && case_exists, "skips.rs names {case} on {subject}, which doesn't exist");
     }

@@ -22,6 +22,10 @@ pub const SKIPS: &[(&str, &str, &str)] = &[
     ("environment::builder_beats_the_variable", "epoll", "its builder chooses nothing"),
     ("environment::io_uring_forbidden", "epoll", "it is forbidden already"),
     ("environment::too_little_memory_for_the_ring", "epoll", "there is no ring"),
+    ("environment::variable_chooses_the_backend", "kqueue", "it is about what all can be had of"),
+    ("environment::io_uring_forbidden", "kqueue", "it is about a system call"),
+    ("environment::too_little_memory_for_the_ring", "kqueue", "there is no ring"),
+    ("environment::without_io_uring_it_starts_on_epoll", "kqueue", "it is about the choice"),
     ("environment::without_io_uring_it_starts_on_epoll", "sim", "it is about the system's backends"),
     ("environment::variable_chooses_the_backend", "sim", "it is about the system's backends"),
     ("environment::builder_beats_the_variable", "sim", "it is about the system's backends"),
@@ -42,6 +46,7 @@ pub const SKIPS: &[(&str, &str, &str)] = &[
     ("local::*", "sim", "it has no Unix sockets: see lacking"),
     ("passing::*", "sim", "it has no Unix sockets: see lacking"),
     ("pipes::*", "sim", "it has no pipes: see lacking"),
+    ("poll::each_kind_of_readiness", "kqueue-freebsd", "its kqueue doesn't tell of urgent data"),
     ("poll::*", "sim", "it has no descriptors to poll: see lacking"),
     (
         "poll::many_tells_of_changes_only",
@@ -120,7 +125,8 @@ pub fn reason(case: &str, subject: &str) -> Option<&'static str> {
     // What needs sockets doesn't work with peers on a loop either.
     let subject = if subject == LOOP_PEERS { "sim" } else { subject };
     let subject = if subject.starts_with("epoll") { "epoll" } else { subject };
-    let entry = SKIPS.iter().find(|entry| covers(entry.0, case) && entry.1 == subject);
+    let is_of = |of: &str| of == subject || of == "kqueue" && subject.starts_with("kqueue-");
+    let entry = SKIPS.iter().find(|entry| covers(entry.0, case) && is_of(entry.1));
     entry.map(|entry| entry.2)
 }
 

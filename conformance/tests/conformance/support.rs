@@ -65,6 +65,9 @@ impl Setup {
             // One submission at a time and a completion queue of two: both are always full.
             Setup { name: "io_uring-ring-of-1", ring_size: 1, ..io_uring },
             epoll,
+            // Simulators of kqueue under the backend of macOS and the BSDs, in which now and then something goes wrong.
+            Setup { name: "kqueue-macos", backend: Backend::KqueueMacOs, ..io_uring },
+            Setup { name: "kqueue-freebsd", backend: Backend::KqueueFreeBsd, ..io_uring },
             // A network and a clock of its own, and a course of events that its seed decides.
             Setup { name: "sim", peers: Peers::Simulated, ..io_uring },
         ];
@@ -82,6 +85,10 @@ impl Setup {
 }
 
 impl Setup {
+    fn kqueue(&self) -> bool {
+        self.name.starts_with("kqueue")
+    }
+
     /// Runs a case as this set-up has it: where it is forbidden something, on a thread of its own that is.
     pub fn run(&self, case: impl FnOnce() -> Result<(), String> + Send) -> Result<(), String> {
         let Some(errno) = self.forbidden else { return case() };
@@ -115,6 +122,7 @@ impl Subject {
     /// For a case of this name: the seed of a simulation comes from it, or is `NBIO_SEED`.
     pub fn new(setup: Setup, case: &str) -> Subject {
         let simulation = (setup.peers == Peers::Simulated).then(|| Simulation::new(seed(case)));
+        nbio::set_kqueue_faults(setup.kqueue().then(|| seed(case)));
         Subject { name: setup.name, setup, simulation, far: Rc::default(), full: Rc::default() }
     }
 
@@ -128,6 +136,11 @@ impl Subject {
 
     pub fn io<S>(&self) -> EventLoop<S> {
         self.builder().build().expect("the backend under test works here")
+    }
+
+    /// Whether the loops run on a simulated kqueue.
+    pub fn kqueue(&self) -> bool {
+        self.setup.kqueue()
     }
 
     /// Whether the loops run on epoll.

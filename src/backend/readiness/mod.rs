@@ -8,9 +8,13 @@
 mod backend;
 mod descriptors;
 mod epoll;
+#[cfg(feature = "unstable-simulated-kqueue")]
+mod kqueue;
 mod offload;
 mod selector;
 mod shots;
+#[cfg(feature = "unstable-simulated-kqueue")]
+pub mod simulator;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +22,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::syscall::{Syscall, ready_now};
+use super::syscall::{Syscall, polled_now, ready_now};
 use super::{Completion, Outcome, RawDescriptor, Token, unix};
 use crate::engine::handles::Means;
 use crate::op::Kind;
@@ -26,6 +30,8 @@ use crate::{Error, Instant};
 
 use descriptors::{Descriptors, Mode, NONE, Queue};
 pub(crate) use epoll::Epoll;
+#[cfg(feature = "unstable-simulated-kqueue")]
+pub(crate) use kqueue::Kqueue;
 use offload::Landing;
 use selector::{Direction, News, Selector};
 use shots::{Pending, Place, Shots};
@@ -458,6 +464,8 @@ impl<S: Selector> Readiness<S> {
 
     fn tell_polls(&mut self, descriptor: RawDescriptor, ready: u32) {
         let mut next = self.descriptors.of(descriptor).queues[Queue::Poll as usize].head;
+        let exact = S::EXACT || next == NONE;
+        let ready = if exact { ready } else { polled_now(descriptor) & (ready | ENDS | unix::READ_CLOSED) };
         while next != NONE {
             let index = next;
             next = self.shots.next(index);

@@ -35,6 +35,9 @@ pub(crate) trait Selector: Sized {
     /// otherwise (epoll(7)): news of what may follow comes by itself.
     const SHORT_READS_TELL: bool = false;
 
+    /// Whether news are as poll(2) has it. Otherwise that is asked before a poll hears of them.
+    const EXACT: bool = true;
+
     fn new() -> Result<Self, Errno>;
 
     /// Begins to tell of this direction, with `key`, beside those in `armed`, which were armed before with the same
@@ -50,7 +53,8 @@ pub(crate) trait Selector: Sized {
     /// Tells nothing more of a descriptor that is about to be closed; not even what was seen already.
     fn disarm(&mut self, descriptor: RawFd, armed: Directions);
 
-    /// Waits until there is news, the waker was used, or `limit` has passed (`None`: no limit), and appends the news.
+    /// Waits until there is news, the waker was used, or `limit` has passed (`None`: no limit), and appends the news. It
+    /// may be over sooner, too.
     /// Says whether the waker was used. `EINTR` if a signal came first.
     fn wait(&mut self, limit: Option<Duration>, news: &mut Vec<News>) -> Result<bool, Errno>;
 

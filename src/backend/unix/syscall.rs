@@ -404,3 +404,14 @@ pub(in crate::backend) fn ready_now(descriptor: RawDescriptor, write: bool) -> b
     // An error is for the call itself to tell.
     poll(&mut asked, Some(&Timespec::default())).map_or(true, |ready| ready > 0)
 }
+
+/// Everything that poll(2) says of a descriptor now.
+pub(in crate::backend) fn polled_now(descriptor: RawDescriptor) -> u32 {
+    let descriptor = borrow(&descriptor);
+    let events = [PollFlags::IN, PollFlags::OUT, PollFlags::PRI, PollFlags::RDBAND];
+    let asked = PollFlags::from_bits_retain(unix::READ_CLOSED as _);
+    let mut asked = [PollFd::new(&descriptor, events.into_iter().fold(asked, |all, event| all | event))];
+    // An error finds nothing, and the next news may.
+    let _ = poll(&mut asked, Some(&Timespec::default()));
+    asked[0].revents().bits().into()
+}
