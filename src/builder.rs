@@ -60,6 +60,7 @@ pub struct Builder {
     pub(crate) backend: Backend,
     pub(crate) simulation: Option<Simulation>,
     pub(crate) ring_size: u32,
+    pub(crate) without: Vec<&'static str>,
     pub(crate) busy_poll: Option<Duration>,
     pub(crate) completion_budget: usize,
     pub(crate) timer_budget: usize,
@@ -73,6 +74,7 @@ impl Default for Builder {
             backend: Backend::Auto,
             simulation: None,
             ring_size: 1024,
+            without: Vec::new(),
             busy_poll: None,
             completion_budget: 4096,
             timer_budget: 4096,
@@ -107,6 +109,23 @@ impl Builder {
     /// the memory limit (`RLIMIT_MEMLOCK`) is too low the ring is made smaller.
     pub fn ring_size(mut self, entries: u32) -> Builder {
         self.ring_size = entries;
+        self
+    }
+
+    /// Does without something that io_uring has here: an operation by its name in io_uring_enter(2), in lower case
+    /// without its prefix (`"openat"`), or a feature by its name in [`Report::features`](crate::Report::features). What
+    /// it would do is done as on epoll then, as on a kernel that lacks it, and [`report`](crate::EventLoop::report)
+    /// tells so. To get round a kernel's bug, or to see how a program runs on an older one; `poll_add` and `async_cancel`
+    /// can't be done without. On other backends it changes nothing.
+    ///
+    /// ```
+    /// use nbio::{Builder, Support, op::Kind};
+    /// let io = Builder::new().backend(nbio::Backend::IoUring).without("accept").build::<()>()?;
+    /// assert!(io.report().operations().contains(&(Kind::Accept, Support::Readiness)));
+    /// # Ok::<(), nbio::Error>(())
+    /// ```
+    pub fn without(mut self, name: &'static str) -> Builder {
+        self.without.push(name);
         self
     }
 

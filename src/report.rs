@@ -44,6 +44,7 @@ pub struct Report {
     features: Vec<&'static str>,
     operations: Vec<(Kind, Support)>,
     pool: Census,
+    substituted: u64,
 }
 
 /// The operations there are.
@@ -112,6 +113,7 @@ impl Report {
             backend: description.name,
             reason: reason.to_owned(),
             features: description.features,
+            substituted: description.substituted,
             operations: OPERATIONS.iter().map(|&kind| (kind, support(kind))).collect(),
             pool,
         }
@@ -130,6 +132,12 @@ impl Report {
     /// The optional features of the system that were found and are used.
     pub fn features(&self) -> &[&'static str] {
         &self.features
+    }
+
+    /// How many system calls and jobs io_uring has left to epoll and the thread pool so far, because this kernel lacks
+    /// their operation or [`Builder::without`](crate::Builder::without) forbids it.
+    pub fn substituted(&self) -> u64 {
+        self.substituted
     }
 
     /// How each operation is done.

@@ -254,6 +254,8 @@ pub(crate) enum Loose {
 pub(crate) struct Description {
     pub(crate) name: &'static str,
     pub(crate) features: Vec<&'static str>,
+    /// Shots that another did for it.
+    pub(crate) substituted: u64,
 }
 
 /// Every backend there is. An enum, so that the set is visible here and the choice is made at run time.
@@ -294,7 +296,8 @@ impl AnyBackend {
     /// The one among those of this system that is asked for, and why it is.
     #[cfg(target_os = "linux")]
     fn of_the_system(choice: Choice, by: &str, builder: &Builder) -> Result<(AnyBackend, String), Error> {
-        let uring = |level| uring::Uring::new(builder.ring_size, level).map(AnyBackend::Uring);
+        let uring =
+            |level| uring::Uring::new(builder.ring_size, level, &builder.without).map(AnyBackend::Uring);
         let epoll = || readiness::Readiness::new().map(AnyBackend::Epoll);
         let backend = match choice {
             Choice::IoUring => uring(uring::Level::Best)?,
@@ -422,15 +425,6 @@ impl AnyBackend {
     /// How it does an operation.
     pub(crate) fn support(&self, kind: Kind) -> Support {
         self.backend().support(kind)
-    }
-
-    /// Whether an operation that is a shot elsewhere has to be a job here.
-    pub(crate) fn falls_back(&self, kind: Kind) -> bool {
-        match self {
-            #[cfg(target_os = "linux")]
-            AnyBackend::Uring(_) => self.support(kind) == Support::Pool,
-            _ => false,
-        }
     }
 
     pub(crate) fn report(&self, reason: &str) -> Report {

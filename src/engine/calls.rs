@@ -143,11 +143,6 @@ impl Core {
         self.engine.borrow().backend.support(kind)
     }
 
-    /// Whether an operation that is a shot elsewhere has to be a job here.
-    pub(crate) fn falls_back(&self, kind: Kind) -> bool {
-        self.engine.borrow().backend.falls_back(kind)
-    }
-
     pub(crate) fn raw(&self, handle: Id) -> Result<RawDescriptor, Error> {
         let mut engine = self.engine.borrow_mut();
         let entry = engine.find_handle(handle, Kind::Raw)?;

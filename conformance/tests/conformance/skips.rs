@@ -48,28 +48,6 @@ pub const SKIPS: &[(&str, &str, &str)] = &[
     ("pipes::*", "sim", "it has no pipes: see lacking"),
     ("poll::each_kind_of_readiness", "kqueue-freebsd", "its kqueue doesn't tell of urgent data"),
     ("poll::*", "sim", "it has no descriptors to poll: see lacking"),
-    (
-        "poll::many_tells_of_changes_only",
-        "io_uring-plain",
-        "repeating polls came with Linux 5.13: see lacking",
-    ),
-    (
-        "poll::many_of_what_is_always_ready_ends",
-        "io_uring-plain",
-        "repeating polls came with Linux 5.13: see lacking",
-    ),
-    (
-        "poll::many_cancelled_at_every_moment",
-        "io_uring-plain",
-        "repeating polls came with Linux 5.13: see lacking",
-    ),
-    (
-        "poll::many_ended_by_its_own_callback",
-        "io_uring-plain",
-        "repeating polls came with Linux 5.13: see lacking",
-    ),
-    ("poll::many_panicking", "io_uring-plain", "repeating polls came with Linux 5.13: see lacking"),
-    ("poll::many_under_load", "io_uring-plain", "repeating polls came with Linux 5.13: see lacking"),
     ("remote::wake_during_a_wait", "sim", "an hour's timer that keeps the loop going fires at once"),
     ("remote::stop_from_another_thread", "sim", "an hour's timer that keeps the loop going fires at once"),
     ("moving::back_and_forth_under_load", "sim", "its peers are threads"),

@@ -32,6 +32,8 @@ pub struct Setup {
     ring_size: u32,
     /// How the system refuses io_uring to the loops of a case.
     forbidden: Option<Errno>,
+    /// What of io_uring the loops do without, and the rooms that are about it; all are where there are none.
+    without: (&'static [&'static str], &'static [&'static str]),
     /// What the loops of a case connect to.
     peers: Peers,
 }
@@ -54,6 +56,7 @@ impl Setup {
             backend: Backend::IoUring,
             ring_size: 1024,
             forbidden: None,
+            without: (&[], &[]),
             peers: Peers::Sockets,
         };
         // As in a container with Docker's profile: nobody asked for epoll.
@@ -71,6 +74,11 @@ impl Setup {
             // A network and a clock of its own, and a course of events that its seed decides.
             Setup { name: "sim", peers: Peers::Simulated, ..io_uring },
         ];
+        all.extend(WITHOUT.iter().map(|&(name, without, rooms)| Setup {
+            name,
+            without: (without, rooms),
+            ..io_uring
+        }));
         if long() {
             // As on a kernel without io_uring, and as somebody wants it.
             all.push(Setup { name: "epoll-enosys", forbidden: Some(Errno::NOSYS), ..epoll });
@@ -84,9 +92,44 @@ impl Setup {
     }
 }
 
+/// Kernels that lack something, one after the other: the probe is told so.
+const WITHOUT: &[(&str, &[&str], &[&str])] = &[
+    ("without-accept", &["accept"], &["sockets_accept", "sockets_listen", "lacking"]),
+    ("without-connect", &["connect"], &["sockets_connect", "local", "lacking"]),
+    ("without-recv", &["recv"], &["streams", "streams_ends", "lacking"]),
+    ("without-send", &["send"], &["streams", "streams_order", "lacking"]),
+    ("without-recvmsg", &["recvmsg"], &["streams_vectored", "udp", "passing", "lacking"]),
+    ("without-sendmsg", &["sendmsg"], &["streams_vectored", "udp", "passing", "lacking"]),
+    ("without-close", &["close"], &["closing", "sockets_handles", "lacking"]),
+    ("without-openat", &["openat"], &["files", "files_ends", "lacking"]),
+    ("without-statx", &["statx"], &["files", "files_cursor", "lacking"]),
+    ("without-read", &["read"], &["files", "files_cursor", "lacking"]),
+    ("without-write", &["write"], &["files", "files_cursor", "lacking"]),
+    ("without-readv", &["readv"], &["files", "lacking"]),
+    ("without-writev", &["writev"], &["files", "lacking"]),
+    ("without-fsync", &["fsync"], &["files", "lacking"]),
+    ("without-fallocate", &["fallocate"], &["files", "lacking"]),
+    ("without-renameat", &["renameat"], &["files_names", "files_whole", "lacking"]),
+    ("without-unlinkat", &["unlinkat"], &["files_names", "files_whole", "lacking"]),
+    ("without-mkdirat", &["mkdirat"], &["files_names", "lacking"]),
+    ("without-linkat", &["linkat"], &["files_names", "lacking"]),
+    ("without-symlinkat", &["symlinkat"], &["files_names", "lacking"]),
+    ("without-ftruncate", &["ftruncate"], &["files", "lacking"]),
+    ("without-deferred-task-run", &["deferred task run"], &["smoke", "turns", "remote"]),
+    ("without-task-run", &["deferred task run", "cooperative task run"], &["smoke", "turns", "remote"]),
+    ("without-skipped-completions", &["skipped completions"], &["ending", "deadlines"]),
+    ("without-repeating-polls", &["repeating polls"], &["poll", "remote", "lacking"]),
+    ("without-silent-writes", &["writes without signal"], &["pipes"]),
+];
+
 impl Setup {
     fn kqueue(&self) -> bool {
         self.name.starts_with("kqueue")
+    }
+
+    /// Whether the cases of a room are run.
+    pub fn has(&self, room: &str) -> bool {
+        self.without.1.is_empty() || self.without.1.contains(&room)
     }
 
     /// Runs a case as this set-up has it: where it is forbidden something, on a thread of its own that is.
@@ -128,6 +171,7 @@ impl Subject {
 
     pub fn builder(&self) -> Builder {
         let builder = Builder::new().backend(self.setup.backend).ring_size(self.setup.ring_size);
+        let builder = self.without().iter().fold(builder, |builder, name| builder.without(name));
         match &self.simulation {
             Some(simulation) => builder.simulation(simulation),
             None => builder,
@@ -146,6 +190,11 @@ impl Subject {
     /// Whether the loops run on epoll.
     pub fn epoll(&self) -> bool {
         self.name.starts_with("epoll")
+    }
+
+    /// What of io_uring the loops do without.
+    pub fn without(&self) -> &'static [&'static str] {
+        self.setup.without.0
     }
 
     /// Whether the system refuses io_uring.

@@ -126,7 +126,7 @@ impl<S: Selector> Backend for Readiness<S> {
     }
 
     fn describe(&self) -> Description {
-        Description { name: S::NAME, features: Vec::new() }
+        Description { name: S::NAME, features: Vec::new(), substituted: 0 }
     }
 
     fn support(&self, kind: Kind) -> Support {

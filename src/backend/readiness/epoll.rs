@@ -1,6 +1,6 @@
 //! epoll(7), edge-triggered: a descriptor is added once, and no system call is needed to wait for it again.
 
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Duration;
@@ -102,6 +102,12 @@ impl Selector for Epoll {
         epoll::add(&self.set, &event, EventData::new_u64(WAKE), EventFlags::IN | EventFlags::ET)?;
         let wake_up = self.wake_up.insert(Arc::new(WakeUp(event)));
         Ok(wake_up.clone().into())
+    }
+}
+
+impl AsRawFd for Epoll {
+    fn as_raw_fd(&self) -> RawFd {
+        self.set.as_raw_fd()
     }
 }
 

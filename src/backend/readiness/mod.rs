@@ -95,6 +95,19 @@ impl<S: Selector> Readiness<S> {
         })
     }
 
+    pub(crate) fn has(&mut self, token: Token) -> bool {
+        self.shots.find(token).is_some()
+    }
+
+    pub(crate) fn selector(&self) -> &S {
+        &self.selector
+    }
+
+    /// How long until something is to be tried again that nothing tells of.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        self.later.front().map(|(at, _)| *at - Instant::system())
+    }
+
     /// Tries what was handed over since the last wait.
     fn try_fresh(&mut self) {
         while let Some(token) = self.fresh.pop_front() {
@@ -413,7 +426,7 @@ impl<S: Selector> Readiness<S> {
     }
 
     /// Nothing is to be heard of a descriptor any more.
-    fn forget(&mut self, descriptor: RawDescriptor) {
+    pub(crate) fn forget(&mut self, descriptor: RawDescriptor) {
         let of = self.descriptors.of(descriptor);
         let (armed, always) = (of.armed, of.always);
         if !always {

@@ -259,7 +259,7 @@ impl Backend for Sim {
     }
 
     fn describe(&self) -> Description {
-        Description { name: "sim", features: vec!["virtual clock"] }
+        Description { name: "sim", features: vec!["virtual clock"], substituted: 0 }
     }
 
     fn support(&self, kind: Kind) -> Support {

@@ -9,12 +9,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{self, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{RawDescriptor, system};
 use crate::backend::system::Stat;
-use crate::engine::paths::Call;
 use crate::op::{DirEntry, FileType, Half, Kind, Metadata, OpenHow};
 use crate::{Error, ErrorKind};
 
@@ -112,31 +111,6 @@ pub(in crate::backend) fn time_of(seconds: i64, nanoseconds: i64) -> SystemTime 
     };
     let rest = Duration::from_nanos(nanoseconds.unsigned_abs());
     time.and_then(|time| time.checked_add(rest)).unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
-/// ftruncate(2); the error is the system's number.
-pub(crate) fn truncate(file: &OwnedFd, length: u64) -> Result<(), i32> {
-    fs::ftruncate(file, length).map_err(Errno::raw_os_error)
-}
-
-/// A call that changes names; the error is the system's number.
-pub(crate) fn perform(
-    call: Call,
-    directories: [Option<OwnedFd>; 2],
-    [path, second]: [SystemPath; 2],
-) -> Result<(), i32> {
-    let [from, to] = &directories;
-    let (from, to) = (begin(from), begin(to));
-    let done = match call {
-        Call::Mkdir { mode } => fs::mkdirat(from, path, Mode::from_raw_mode(mode as _)),
-        Call::Link { follow } => {
-            let flags = if follow { AtFlags::SYMLINK_FOLLOW } else { AtFlags::empty() };
-            fs::linkat(from, path, to, second, flags)
-        }
-        Call::Symlink => fs::symlinkat(path, to, second),
-        _ => Err(Errno::NOSYS),
-    };
-    done.map_err(Errno::raw_os_error)
 }
 
 /// Where a relative path begins.

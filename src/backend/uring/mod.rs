@@ -8,6 +8,7 @@ mod op;
 mod pipes;
 mod poll;
 mod setup;
+mod substitute;
 mod wake;
 
 use std::collections::VecDeque;
@@ -27,6 +28,7 @@ use crate::{Error, Instant};
 
 use setup::Features;
 pub(crate) use setup::Level;
+use substitute::{SUBSTITUTE, Substitute};
 use wake::{WAKE, WakeUp};
 
 pub(crate) struct Uring {
@@ -36,6 +38,8 @@ pub(crate) struct Uring {
     features: Features,
     /// Entries that found the submission queue full, in order. While there are any, new ones go behind them.
     backlog: VecDeque<squeue::Entry>,
+    /// For the operations that the ring doesn't have; none if it has all.
+    substitute: Option<Box<Substitute>>,
     /// For other threads; made when one first asks for it.
     wake_up: Option<WakeUp>,
     /// See `expect_stuck_threads`.
@@ -70,9 +74,11 @@ impl Token {
 }
 
 impl Uring {
-    pub(crate) fn new(entries: u32, level: Level) -> Result<Uring, Error> {
-        let (ring, features) = setup::open(entries, level)?;
+    pub(crate) fn new(entries: u32, level: Level, without: &[&'static str]) -> Result<Uring, Error> {
+        let (ring, features) = setup::open(entries, level, without)?;
+        let substitute = if features.complete() { None } else { Some(Box::new(Substitute::new()?)) };
         Ok(Uring {
+            substitute,
             ring,
             system: unix::System,
             features,
@@ -97,6 +103,7 @@ impl Uring {
     }
 
     fn push(&mut self, entry: squeue::Entry) {
+        debug_assert!(self.features.has(entry.get_opcode() as u8), "the ring has no such operation");
         let pushed = self.backlog.is_empty() && {
             // SAFETY: the engine keeps what the entry points at until its completion; see `Backend`.
             unsafe { self.ring.submission().push(&entry) }.is_ok()
@@ -118,6 +125,17 @@ impl Uring {
         }
     }
 
+    /// Does what the ring can't, as far as that is possible now, and has the ring wait for the rest. The limit of that wait.
+    #[cold]
+    fn turn_substitute(&mut self, out: &mut VecDeque<Completion>) -> Result<Option<Duration>, Error> {
+        let Some(substitute) = &mut self.substitute else { return Ok(None) };
+        let pause = substitute.turn(out)?;
+        if let Some(poll) = substitute.arm() {
+            self.push(poll);
+        }
+        Ok(pause)
+    }
+
     /// Lets the ring poll for other threads, if it doesn't.
     #[inline(never)]
     fn arm_wake_up(&mut self) {
@@ -133,6 +151,10 @@ impl Uring {
             let user_data = entry.user_data();
             let token = Token::of(user_data);
             let outcome = match entry.result() {
+                _ if user_data == SUBSTITUTE => {
+                    self.substitute.iter_mut().for_each(|substitute| substitute.completed());
+                    continue;
+                }
                 _ if user_data == WAKE => {
                     woken = true;
                     self.wake_up.iter_mut().for_each(|wake_up| wake_up.completed(&entry));
@@ -187,17 +209,23 @@ impl Uring {
 impl Backend for Uring {
     #[inline]
     fn submit(&mut self, shot: Shot<'_>) {
-        if shot.means == Means::Socket {
-            self.push(op::prepare(&shot));
-        } else {
-            if pipes::may_wait_for_ever(shot.op) {
-                self.expect_stuck_threads();
-            }
-            self.push(pipes::prepare(&shot, self.features.level));
+        let socket = shot.means == Means::Socket;
+        let entry = if socket { op::prepare(&shot) } else { pipes::prepare(&shot, &self.features) };
+        if let Some(substitute) = &mut self.substitute
+            && substitute.takes(&shot, &entry, &self.features)
+        {
+            return substitute.submit(shot);
         }
+        if !socket && pipes::may_wait_for_ever(shot.op) {
+            self.expect_stuck_threads();
+        }
+        self.push(entry);
     }
 
     fn cancel(&mut self, token: Token, readiness_only: bool) {
+        if self.substitute.as_mut().is_some_and(|substitute| substitute.cancel(token)) {
+            return;
+        }
         let mark = if readiness_only { READINESS } else { 0 };
         let cancel = op::prepare_cancel(token.user_data() | mark, self.features.skips_completions);
         self.push(cancel.user_data(token.user_data() | CANCEL));
@@ -212,6 +240,12 @@ impl Backend for Uring {
             self.arm_wake_up();
         }
         loop {
+            if self.substitute.is_some()
+                && let Some(pause) = self.turn_substitute(out)?
+            {
+                // What it tries again after a while is tried by the next wait.
+                left = Some(left.map_or(pause, |left| left.min(pause)));
+            }
             self.refill();
             // Entries that wait to be handed over must not sleep with us.
             let block = !woken && out.len() == had && self.backlog.is_empty() && left != Some(Duration::ZERO);
@@ -222,6 +256,11 @@ impl Backend for Uring {
             woken |= self.reap(out);
             match entered {
                 Ok(()) | Err(Errno::TIME) => {
+                    let more = self.substitute.as_mut().is_some_and(|substitute| !substitute.is_armed());
+                    if more && out.len() == had && !woken && entered.is_ok() {
+                        left = deadline.map(|deadline| deadline - self.now()).or(left);
+                        continue;
+                    }
                     if self.backlog.is_empty() && self.ring.submission().is_empty() {
                         return Ok(());
                     }
@@ -249,7 +288,7 @@ impl Backend for Uring {
     fn waker(&mut self) -> Result<Waker, Error> {
         let wake_up = match self.wake_up.take() {
             Some(wake_up) => wake_up,
-            None => WakeUp::new(self.features.level == Level::Best)?,
+            None => WakeUp::new(self.features.repeats_polls)?,
         };
         Ok(self.wake_up.insert(wake_up).waker())
     }
@@ -260,12 +299,15 @@ impl Backend for Uring {
     }
 
     fn attach(&mut self, descriptor: OwnedFd) -> RawDescriptor {
-        unix::attach(descriptor)
+        match &mut self.substitute {
+            Some(substitute) => substitute.readiness().attach(descriptor),
+            None => unix::attach(descriptor),
+        }
     }
 
     fn attach_any(&mut self, descriptor: OwnedFd, _: Kind) -> Result<(RawDescriptor, bool), Error> {
         let lingers = unix::lingers(descriptor.as_fd());
-        Ok((unix::attach(descriptor), lingers))
+        Ok((self.attach(descriptor), lingers))
     }
 
     fn can_wait(&mut self, descriptor: RawDescriptor) -> Result<bool, Error> {
@@ -274,15 +316,22 @@ impl Backend for Uring {
     }
 
     fn detach(&mut self, descriptor: RawDescriptor) -> Result<OwnedFd, Error> {
-        Ok(unix::detach(descriptor))
+        match &mut self.substitute {
+            Some(substitute) => substitute.readiness().detach(descriptor),
+            None => Ok(unix::detach(descriptor)),
+        }
     }
 
     fn close_now(&mut self, descriptor: RawDescriptor) {
-        drop(unix::detach(descriptor));
+        match &mut self.substitute {
+            Some(substitute) => substitute.readiness().close_now(descriptor),
+            None => drop(unix::detach(descriptor)),
+        }
     }
 
     fn describe(&self) -> Description {
-        Description { name: self.features.level.name(), features: self.features.names() }
+        let substituted = self.substitute.as_ref().map_or(0, |substitute| substitute.shots);
+        Description { name: self.features.level.name(), features: self.features.names(), substituted }
     }
 
     fn support(&self, kind: Kind) -> Support {
@@ -291,12 +340,11 @@ impl Backend for Uring {
             Kind::Timer | Kind::Interval | Kind::NextTick => Support::Engine,
             Kind::Blocking => Support::Pool,
             Kind::ReadLink | Kind::ReadDir | Kind::Lock | Kind::Unlock | Kind::CopyFile => Support::Pool,
-            Kind::Mkdir | Kind::Link | Kind::Symlink if !self.features.names => Support::Pool,
-            Kind::Truncate if !self.features.truncates => Support::Pool,
-            // Multishot polls came with 5.13.
-            Kind::PollMany if self.features.level == Level::Plain => Support::Unsupported,
             Kind::SendFile | Kind::Splice | Kind::ReadFile | Kind::WriteFile => Support::Composed,
-            _ => Support::Native,
+            kind => match &self.substitute {
+                Some(substitute) if !self.features.does(kind) => substitute.support(kind),
+                _ => Support::Native,
+            },
         }
     }
 }

@@ -3,7 +3,7 @@
 use io_uring::{opcode, squeue, types};
 
 use super::op::{self, rest};
-use super::setup::Level;
+use super::setup::Features;
 use crate::backend::{Shot, system, unix};
 use crate::engine::handles::Means;
 use crate::engine::op::Op;
@@ -14,7 +14,7 @@ use crate::engine::vectored::Pieces;
 const CURRENT: u64 = u64::MAX;
 
 /// As `op::prepare`.
-pub(super) fn prepare(shot: &Shot<'_>, level: Level) -> squeue::Entry {
+pub(super) fn prepare(shot: &Shot<'_>, features: &Features) -> squeue::Entry {
     if shot.readiness_only {
         return op::prepare(shot);
     }
@@ -30,12 +30,12 @@ pub(super) fn prepare(shot: &Shot<'_>, level: Level) -> squeue::Entry {
         }
         Op::Send { from, length, .. } => {
             let (memory, left) = rest(from.cast_mut(), *length, shot.moved);
-            let (flags, on_a_thread) = without_signal(level);
+            let (flags, on_a_thread) = without_signal(features);
             (opcode::Write::new(fd, memory, left).offset(CURRENT).rw_flags(flags).build(), on_a_thread)
         }
         Op::SendVectored { pieces, .. } => {
             let (vecs, count) = vecs(pieces);
-            let (flags, on_a_thread) = without_signal(level);
+            let (flags, on_a_thread) = without_signal(features);
             (opcode::Writev::new(fd, vecs, count).offset(CURRENT).rw_flags(flags).build(), on_a_thread)
         }
         _ => return op::prepare(shot),
@@ -56,8 +56,8 @@ fn vecs(pieces: &Pieces) -> (*const libc::iovec, u32) {
 
 /// How a write raises no SIGPIPE: by a flag, or on a thread of the kernel's, where signals don't get through. The flags,
 /// and whether it needs the thread.
-fn without_signal(level: Level) -> (i32, bool) {
-    if level == Level::Best && system::knows_without_signal() {
+fn without_signal(features: &Features) -> (i32, bool) {
+    if features.without_signal && system::knows_without_signal() {
         return (system::WITHOUT_SIGNAL, false);
     }
     (0, !unix::pipes::ignores_broken_pipes())

@@ -5,6 +5,7 @@ use std::io;
 use io_uring::{IoUring, Probe, opcode};
 use rustix::io::Errno;
 
+use crate::backend::system;
 use crate::op::Kind;
 use crate::{Error, ErrorKind};
 
@@ -33,12 +34,14 @@ pub(super) struct Features {
     mode: Mode,
     /// `IORING_SETUP_TASKRUN_FLAG`: the ring tells when completions wait to be run.
     pub(super) tells_of_pending: bool,
-    /// `IORING_FEAT_CQE_SKIP`: a cancel's own completion can be left out.
+    /// `IORING_FEAT_CQE_SKIP` (5.17): a cancel's own completion can be left out.
     pub(super) skips_completions: bool,
-    /// `IORING_OP_FTRUNCATE` (6.9).
-    pub(super) truncates: bool,
-    /// `IORING_OP_MKDIRAT`, `LINKAT`, `SYMLINKAT` (5.15).
-    pub(super) names: bool,
+    /// `IORING_POLL_ADD_MULTI` (5.13).
+    pub(super) repeats_polls: bool,
+    /// `RWF_NOSIGNAL` (6.18) may be used, if the kernel has it.
+    pub(super) without_signal: bool,
+    /// The operations that the kernel has, a bit for each opcode.
+    operations: u64,
 }
 
 /// The set-ups to try, best first.
@@ -51,38 +54,77 @@ enum Mode {
     Plain,
 }
 
-/// The opcodes without which nothing works; all are in 5.11.
-const NEEDED: [u8; 19] = [
-    opcode::Accept::CODE,
-    opcode::Connect::CODE,
-    opcode::Recv::CODE,
-    opcode::Send::CODE,
-    opcode::RecvMsg::CODE,
-    opcode::SendMsg::CODE,
-    opcode::Close::CODE,
-    opcode::AsyncCancel::CODE,
-    opcode::PollAdd::CODE,
-    opcode::OpenAt::CODE,
-    opcode::Statx::CODE,
-    opcode::Read::CODE,
-    opcode::Write::CODE,
-    opcode::Readv::CODE,
-    opcode::Writev::CODE,
-    opcode::Fsync::CODE,
-    opcode::Fallocate::CODE,
-    opcode::RenameAt::CODE,
-    opcode::UnlinkAt::CODE,
+/// The operations that are used, by the names that `Builder::without` takes.
+const OPERATIONS: [(&str, u8); 23] = [
+    ("poll_add", opcode::PollAdd::CODE),
+    ("async_cancel", opcode::AsyncCancel::CODE),
+    ("accept", opcode::Accept::CODE),
+    ("connect", opcode::Connect::CODE),
+    ("recv", opcode::Recv::CODE),
+    ("send", opcode::Send::CODE),
+    ("recvmsg", opcode::RecvMsg::CODE),
+    ("sendmsg", opcode::SendMsg::CODE),
+    ("close", opcode::Close::CODE),
+    ("openat", opcode::OpenAt::CODE),
+    ("statx", opcode::Statx::CODE),
+    ("read", opcode::Read::CODE),
+    ("write", opcode::Write::CODE),
+    ("readv", opcode::Readv::CODE),
+    ("writev", opcode::Writev::CODE),
+    ("fsync", opcode::Fsync::CODE),
+    ("fallocate", opcode::Fallocate::CODE),
+    ("renameat", opcode::RenameAt::CODE),
+    ("unlinkat", opcode::UnlinkAt::CODE),
+    ("mkdirat", opcode::MkDirAt::CODE),
+    ("linkat", opcode::LinkAt::CODE),
+    ("symlinkat", opcode::SymlinkAt::CODE),
+    ("ftruncate", opcode::Ftruncate::CODE),
 ];
+
+/// The operations without which nothing works: whatever else is missing is waited for by a poll.
+const NEEDED: [u8; 2] = [opcode::PollAdd::CODE, opcode::AsyncCancel::CODE];
+
+/// Features by the names that the report and `Builder::without` have for them.
+const DEFERRED: &str = "deferred task run";
+const COOPERATIVE: &str = "cooperative task run";
+const SKIPPED: &str = "skipped completions";
+const REPEATING: &str = "repeating polls";
+const SILENT: &str = "writes without signal";
+const FEATURES: [&str; 5] = [DEFERRED, COOPERATIVE, SKIPPED, REPEATING, SILENT];
+
+/// What came after the oldest supported kernel (5.11).
+const NEWER: [&str; 9] =
+    [DEFERRED, COOPERATIVE, SKIPPED, REPEATING, SILENT, "mkdirat", "linkat", "symlinkat", "ftruncate"];
 
 /// The smallest ring that is tried when memory is short.
 const SMALLEST: u32 = 8;
 
-pub(super) fn open(entries: u32, level: Level) -> Result<(IoUring, Features), Error> {
-    let modes: &[Mode] = match level {
-        Level::Best => &[Mode::Deferred, Mode::Cooperative, Mode::Plain],
-        Level::Plain => &[Mode::Plain],
-    };
-    let (ring, mode) = open_best(entries, modes).map_err(refused)?;
+/// What may not be used, by name.
+struct Without<'a> {
+    level: Level,
+    names: &'a [&'static str],
+}
+
+impl Without<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.names.contains(&name) || (self.level == Level::Plain && NEWER.contains(&name))
+    }
+}
+
+/// Opens a ring; `without` are names of operations and features that it does without.
+pub(super) fn open(
+    entries: u32,
+    level: Level,
+    without: &[&'static str],
+) -> Result<(IoUring, Features), Error> {
+    let known = |name| FEATURES.contains(name) || OPERATIONS.iter().any(|entry| entry.0 == *name);
+    if !without.iter().all(known) {
+        return Err(Error::new(ErrorKind::InvalidInput, Kind::Build));
+    }
+    let without = Without { level, names: without };
+    let mut modes = vec![Mode::Deferred, Mode::Cooperative, Mode::Plain];
+    modes.retain(|mode| !mode.name().is_some_and(|name| without.has(name)));
+    let (ring, mode) = open_best(entries, &modes).map_err(refused)?;
     let found = ring.params();
     let complete = found.is_feature_nodrop()
         && found.is_feature_submit_stable()
@@ -90,21 +132,24 @@ pub(super) fn open(entries: u32, level: Level) -> Result<(IoUring, Features), Er
         && found.is_feature_ext_arg();
     let mut probe = Probe::new();
     ring.submitter().register_probe(&mut probe).map_err(refused)?;
-    if !complete || !NEEDED.iter().all(|&code| probe.is_supported(code)) {
-        return Err(Error::new(ErrorKind::BackendUnavailable, Kind::Build));
-    }
+    let has = |&(name, code): &(&str, u8)| probe.is_supported(code) && !without.has(name);
+    let found_operations =
+        OPERATIONS.iter().filter(|entry| has(entry)).fold(0, |bits, &(_, code)| bits | 1 << code);
     let features = Features {
         level,
         mode,
         tells_of_pending: mode != Mode::Plain,
-        skips_completions: level == Level::Best && found.is_feature_skip_cqe_on_success(),
-        names: level == Level::Best
-            && [opcode::MkDirAt::CODE, opcode::LinkAt::CODE, opcode::SymlinkAt::CODE]
-                .iter()
-                .all(|&code| probe.is_supported(code)),
-        truncates: level == Level::Best && probe.is_supported(opcode::Ftruncate::CODE),
+        skips_completions: found.is_feature_skip_cqe_on_success() && !without.has(SKIPPED),
+        // It came with the same kernel.
+        repeats_polls: found.is_feature_resource_tagging() && !without.has(REPEATING),
+        without_signal: !without.has(SILENT),
+        operations: found_operations,
     };
-    Ok((ring, features))
+    if complete && NEEDED.iter().all(|&code| features.has(code)) {
+        Ok((ring, features))
+    } else {
+        Err(Error::new(ErrorKind::BackendUnavailable, Kind::Build))
+    }
 }
 
 /// Tries the set-ups in order, each with smaller rings if memory is short.
@@ -157,16 +202,65 @@ fn refused(error: io::Error) -> Error {
     }
 }
 
-impl Features {
-    pub(super) fn names(&self) -> Vec<&'static str> {
-        let mut names = match self.mode {
-            Mode::Deferred => vec!["single issuer", "deferred task run"],
-            Mode::Cooperative => vec!["cooperative task run"],
-            Mode::Plain => vec![],
-        };
-        if self.skips_completions {
-            names.push("skipped completions");
+impl Mode {
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Mode::Deferred => Some(DEFERRED),
+            Mode::Cooperative => Some(COOPERATIVE),
+            Mode::Plain => None,
         }
-        names
+    }
+}
+
+impl Features {
+    /// Whether the ring has this operation.
+    pub(super) fn has(&self, code: u8) -> bool {
+        self.operations & 1 << code != 0
+    }
+
+    /// Whether it has the operation that this kind's shots are.
+    pub(super) fn does(&self, kind: Kind) -> bool {
+        self.has(match kind {
+            Kind::Accept => opcode::Accept::CODE,
+            Kind::Connect | Kind::ConnectUnix => opcode::Connect::CODE,
+            Kind::Recv => opcode::Recv::CODE,
+            Kind::Send => opcode::Send::CODE,
+            Kind::RecvVectored | Kind::RecvFrom | Kind::RecvMsg | Kind::RecvFds => opcode::RecvMsg::CODE,
+            Kind::SendVectored | Kind::SendTo | Kind::SendDatagram | Kind::SendMsg | Kind::SendFds => {
+                opcode::SendMsg::CODE
+            }
+            Kind::Close => opcode::Close::CODE,
+            Kind::Open | Kind::OpenFifo => opcode::OpenAt::CODE,
+            Kind::Stat | Kind::Seek => opcode::Statx::CODE,
+            Kind::ReadAt | Kind::Read => opcode::Read::CODE,
+            Kind::WriteAt | Kind::Write => opcode::Write::CODE,
+            Kind::ReadAtVectored => opcode::Readv::CODE,
+            Kind::WriteAtVectored => opcode::Writev::CODE,
+            Kind::Fsync | Kind::Fdatasync => opcode::Fsync::CODE,
+            Kind::Truncate => opcode::Ftruncate::CODE,
+            Kind::Allocate => opcode::Fallocate::CODE,
+            Kind::Rename => opcode::RenameAt::CODE,
+            Kind::Unlink | Kind::Rmdir => opcode::UnlinkAt::CODE,
+            Kind::Mkdir => opcode::MkDirAt::CODE,
+            Kind::Link => opcode::LinkAt::CODE,
+            Kind::Symlink => opcode::SymlinkAt::CODE,
+            Kind::PollMany => return self.repeats_polls,
+            _ => opcode::PollAdd::CODE,
+        })
+    }
+
+    /// Whether it has every operation that is used.
+    pub(super) fn complete(&self) -> bool {
+        self.repeats_polls && OPERATIONS.iter().all(|&(_, code)| self.has(code))
+    }
+
+    pub(super) fn names(&self) -> Vec<&'static str> {
+        let found = [
+            (SKIPPED, self.skips_completions),
+            (REPEATING, self.repeats_polls),
+            (SILENT, self.without_signal && system::knows_without_signal()),
+        ];
+        let found = found.into_iter().filter(|entry| entry.1).map(|entry| entry.0);
+        self.mode.name().into_iter().chain(found).collect()
     }
 }

@@ -1,8 +1,5 @@
 //! What is done with a file as a whole: to the disk, its length, its space.
 
-use super::pool::{Fallback, fall_back};
-use crate::backend::files;
-use crate::engine::Core;
 use crate::engine::op::{Describe, End, MOST_OFFSET, Op, Request, Space, Target};
 use crate::handle::sealed::Handle as _;
 use crate::op::{Kind, Operation, Options};
@@ -156,7 +153,7 @@ impl Truncate {
 }
 
 impl Describe for Truncate {
-    type Parts = (File, Fallback);
+    type Parts = ();
 
     fn options_mut(&mut self) -> &mut Options {
         &mut self.options
@@ -166,23 +163,15 @@ impl Describe for Truncate {
         let target =
             if self.length <= MOST_OFFSET { Target::Handle(self.file.id()) } else { Target::Nothing };
         let op = Op::Truncate { length: self.length };
-        ((self.file, Fallback::NONE), Request::new(Kind::Truncate, target, op, self.options))
-    }
-
-    fn lend((file, fallback): &mut Self::Parts, request: &mut Request, core: &Core) {
-        if let Op::Truncate { length } = request.op {
-            *fallback = fall_back(core, request, [Some(file.id()), None], move |[file, _]| {
-                files::truncate(&file.expect("made from a handle"), length)
-            });
-        }
+        ((), Request::new(Kind::Truncate, target, op, self.options))
     }
 }
 
 impl Operation for Truncate {
     type Output = Result<(), Error>;
 
-    fn finish((_, fallback): Self::Parts, end: End) -> Result<(), Error> {
-        fallback.finish(end)
+    fn finish((): (), end: End) -> Result<(), Error> {
+        end.result()
     }
 }
 

@@ -3,49 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::pool::{Fallback, fall_back};
-use crate::backend::files;
-use crate::engine::Core;
 use crate::engine::op::{Describe, End, Op, Request, Target};
 use crate::engine::paths::{Call, PathCall, PathRef};
 use crate::handle::sealed::Handle as _;
 use crate::op::{Kind, Operation, Options};
 use crate::{Error, File};
 
-/// A call that changes names, on its way.
-pub struct Naming {
-    /// `None`: it can't be asked for.
-    call: Option<Rc<PathCall>>,
-    directories: [Option<File>; 2],
-    fallback: Fallback,
-}
-
-impl Naming {
-    fn describe(
-        kind: Kind,
-        call: Option<PathCall>,
-        directories: [Option<File>; 2],
-        options: Options,
-    ) -> (Naming, Request) {
-        let call = call.map(Rc::new);
-        let request = match &call {
-            None => Request::new(kind, Target::Nothing, Op::NextTick, options),
-            Some(call) => {
-                let [first, second] = directories.map(|directory| directory.map(File::id));
-                Request::new(kind, Target::Path(first, second), Op::Path(PathRef::new(call)), options)
-            }
-        };
-        (Naming { call, directories, fallback: Fallback::NONE }, request)
-    }
-
-    fn lend(&mut self, request: &mut Request, core: &Core) {
-        let Some(call) = &self.call else { return };
-        let directories = self.directories.map(|directory| directory.map(File::id));
-        let (what, paths) = (call.call, [call.path.clone(), call.second_path.clone()]);
-        self.fallback = fall_back(core, request, directories, move |descriptors| {
-            files::perform(what, descriptors, paths)
-        });
-    }
+/// The request for a call that changes names; without one it can't be asked for.
+fn naming(kind: Kind, call: Option<PathCall>, directories: [Option<File>; 2], options: Options) -> Request {
+    let Some(call) = call else { return Request::new(kind, Target::Nothing, Op::NextTick, options) };
+    let [first, second] = directories.map(|directory| directory.map(File::id));
+    let op = Op::Path(PathRef::new(&Rc::new(call)));
+    Request::new(kind, Target::Path(first, second), op, options)
 }
 
 /// What all of them are to the engine.
@@ -53,27 +22,23 @@ macro_rules! naming {
     ($($name:ident => |$this:ident| $call:expr, [$first:expr, $second:expr];)*) => {
         $(
             impl Describe for $name {
-                type Parts = Naming;
+                type Parts = ();
 
                 fn options_mut(&mut self) -> &mut Options {
                     &mut self.options
                 }
 
-                fn describe(self) -> (Naming, Request) {
+                fn describe(self) -> ((), Request) {
                     let $this = &self;
-                    Naming::describe(Kind::$name, $call, [$first, $second], self.options)
-                }
-
-                fn lend(naming: &mut Naming, request: &mut Request, core: &Core) {
-                    naming.lend(request, core);
+                    ((), naming(Kind::$name, $call, [$first, $second], self.options))
                 }
             }
 
             impl Operation for $name {
                 type Output = Result<(), Error>;
 
-                fn finish(naming: Naming, end: End) -> Result<(), Error> {
-                    naming.fallback.finish(end)
+                fn finish((): (), end: End) -> Result<(), Error> {
+                    end.result()
                 }
             }
         )*
