@@ -118,7 +118,7 @@ fn substituted(subject: &Subject) {
         "io_uring-plain" => ["mkdirat", "linkat", "symlinkat", "ftruncate"].contains(&name),
         _ => subject.without().contains(&name),
     };
-    if subject.simulated() || subject.epoll() {
+    if subject.simulated() || subject.epoll() || subject.kqueue() {
         return assert_eq!(subject.io::<()>().report().substituted(), 0);
     }
     let (io, folder): (Io, _) = (subject.io(), Folder::new());
@@ -197,7 +197,7 @@ fn ends_well(_: &mut (), _: &Io, end: Result<(), nbio::Error>) {
 
 /// A wrong name is refused, and so is to do without what everything else is waited for by.
 fn indispensable(subject: &Subject) {
-    if subject.simulated() || subject.epoll() {
+    if subject.simulated() || subject.epoll() || subject.kqueue() {
         return;
     }
     for (name, kind) in [
