@@ -72,7 +72,8 @@ pub struct CopiedFile {
 /// # Platforms
 /// Linux: ioctl_ficlone(2) (Btrfs, XFS, bcachefs), else copy_file_range(2), else read(2) and write(2); `SEEK_DATA`
 /// (lseek(2)), `O_TMPFILE` (open(2)), linkat(2). io_uring has none of the first three, and would do opening and
-/// naming on threads of the kernel's, one after the other: so all of it is done on one thread in one go.
+/// naming on threads of the kernel's, one after the other: so all of it is done on one thread in one go. macOS and the BSDs
+/// (not run yet): a temporary name, read(2) and write(2).
 ///
 /// ```
 /// use nbio::{EventLoop, op};
