@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::UnixAddress;
-use crate::engine::op::End;
+use crate::engine::op::{Destination, End, Unit};
 
 /// The name of one entry of one loop's table: where it is, whose it is, and its generation, so that a name that
 /// outlived its entry never reaches the next one at the same place.
@@ -88,7 +88,13 @@ pub(crate) mod sealed {
 /// [`op::Recv`](crate::op::Recv), [`op::Send`](crate::op::Send) and [`op::Shutdown`](crate::op::Shutdown) take.
 ///
 /// The trait is sealed.
-pub trait Stream: Handle {}
+pub trait Stream: Connection {}
+
+/// A handle on which what is sent arrives in order, and on which receives and sends take their turns: a [`Stream`], or one
+/// of records. What [`op::Shutdown`](crate::op::Shutdown) takes.
+///
+/// The trait is sealed.
+pub trait Connection: Handle {}
 
 /// Makes the handle types, which differ in their names only. A macro, since no function makes a type.
 macro_rules! handles {
@@ -152,6 +158,32 @@ handles! {
     /// [`ConnectionReset`](crate::ErrorKind::ConnectionReset), and sends end with
     /// [`BrokenPipe`](crate::ErrorKind::BrokenPipe).
     UnixStream;
+    /// A Unix datagram socket of a loop, made by [`bind_unix_datagram`](crate::EventLoop::bind_unix_datagram),
+    /// [`unix_datagram_pair`](crate::EventLoop::unix_datagram_pair) or [`adopt`](crate::EventLoop::adopt). See [`Handle`].
+    ///
+    /// [`op::RecvFrom`](crate::op::RecvFrom), [`op::SendTo`](crate::op::SendTo) and their kin as on a
+    /// [`UdpSocket`], with a [`UnixAddress`](crate::UnixAddress) in place of an IP address, and with differences that the
+    /// system makes: nothing is lost or overtaken on the way. A send waits while the receiver's queue is full (on Linux
+    /// more than `net.unix.max_dgram_qlen` datagrams, 10 unless changed, wait there) or the socket has too much under way.
+    UnixDatagram;
+    /// A listening Unix socket for connections that keep the bounds of what is sent, made by
+    /// [`listen_unix_seqpacket`](crate::EventLoop::listen_unix_seqpacket) or [`adopt`](crate::EventLoop::adopt). See
+    /// [`Handle`].
+    UnixSeqpacketListener;
+    /// A connection by a Unix socket that keeps the bounds of what is sent (`SOCK_SEQPACKET`), made by accept,
+    /// [`connect_unix_seqpacket`](crate::EventLoop::connect_unix_seqpacket),
+    /// [`unix_seqpacket_pair`](crate::EventLoop::unix_seqpacket_pair) or [`adopt`](crate::EventLoop::adopt). See [`Handle`].
+    ///
+    /// What is sent are *records*: [`op::SendRecord`](crate::op::SendRecord) sends one or nothing, and
+    /// [`op::RecvRecord`](crate::op::RecvRecord) receives one, in the order in which they were sent. Receives take their turns,
+    /// and so do sends, as on a [`Stream`]; [`op::Shutdown`](crate::op::Shutdown) ends a half. When the other side is closed
+    /// before it has received all, a receive ends with [`ConnectionReset`](crate::ErrorKind::ConnectionReset), and sends end
+    /// with [`BrokenPipe`](crate::ErrorKind::BrokenPipe).
+    ///
+    /// There are records without bytes, and they aren't taken for the end. To tell them apart nbio switches `SO_TIMESTAMP` on,
+    /// on adopted ones, too, and off again when one is [released](crate::EventLoop::release): whoever shares the open socket
+    /// finds a control message more beside each record. macOS has no such sockets.
+    UnixSeqpacket;
     /// One end of a pipe or a FIFO, a terminal, or whatever else is read or written as a stream of bytes: made by
     /// [`pipe`](crate::EventLoop::pipe), [`stdin`](crate::EventLoop::stdin) and its kin, or
     /// [`adopt`](crate::EventLoop::adopt). See [`Handle`].
@@ -174,7 +206,7 @@ handles! {
 /// The trait is sealed.
 pub trait Listener: Handle {
     /// What is accepted.
-    type Stream: Stream;
+    type Stream: Connection;
     /// Where it comes from.
     type Address: 'static;
 
@@ -202,11 +234,104 @@ impl Listener for UnixListener {
     }
 }
 
+impl Listener for UnixSeqpacketListener {
+    type Stream = UnixSeqpacket;
+    type Address = UnixAddress;
+
+    fn peer(end: End) -> UnixAddress {
+        end.unix_peer.unwrap_or_default()
+    }
+}
+
+/// A datagram socket of any kind: what [`op::RecvFrom`](crate::op::RecvFrom), [`op::SendTo`](crate::op::SendTo) and their
+/// kin take.
+///
+/// The trait is sealed.
+pub trait DatagramSocket: Handle {
+    /// Where datagrams come from and go to.
+    type Address: Clone + fmt::Debug + 'static;
+
+    /// What the engine is to know of it.
+    #[doc(hidden)]
+    const UNIT: Unit;
+
+    /// As the engine has it.
+    #[doc(hidden)]
+    fn destination(address: Self::Address) -> Destination;
+
+    /// Where the received datagram comes from.
+    #[doc(hidden)]
+    fn sender(end: &mut End) -> Option<Self::Address>;
+}
+
+impl DatagramSocket for UdpSocket {
+    type Address = SocketAddr;
+
+    const UNIT: Unit = Unit::Datagram;
+
+    fn destination(address: SocketAddr) -> Destination {
+        Destination::Network(address)
+    }
+
+    fn sender(end: &mut End) -> Option<SocketAddr> {
+        end.peer
+    }
+}
+
+impl DatagramSocket for UnixDatagram {
+    type Address = UnixAddress;
+
+    const UNIT: Unit = Unit::LocalDatagram;
+
+    fn destination(address: UnixAddress) -> Destination {
+        Destination::Local(address)
+    }
+
+    fn sender(end: &mut End) -> Option<UnixAddress> {
+        end.unix_peer.take()
+    }
+}
+
 /// A Unix socket of any kind. The trait is sealed.
 pub trait UnixSocket: Handle {}
 
 impl UnixSocket for UnixListener {}
 impl UnixSocket for UnixStream {}
+impl UnixSocket for UnixDatagram {}
+impl UnixSocket for UnixSeqpacketListener {}
+impl UnixSocket for UnixSeqpacket {}
+
+/// A Unix socket that may have a peer: what [`op::SendFds`](crate::op::SendFds) and [`op::RecvFds`](crate::op::RecvFds) take.
+///
+/// The trait is sealed.
+pub trait UnixEnd: UnixSocket {
+    /// What the engine is to know of it.
+    #[doc(hidden)]
+    const CARRIES: Unit;
+}
+
+impl UnixEnd for UnixStream {
+    const CARRIES: Unit = Unit::Bytes;
+}
+
+impl UnixEnd for UnixDatagram {
+    const CARRIES: Unit = Unit::LocalDatagram;
+}
+
+impl UnixEnd for UnixSeqpacket {
+    const CARRIES: Unit = Unit::Record;
+}
+
+/// A connection by a Unix socket: what [`op::ConnectUnix`](crate::op::ConnectUnix) makes. The trait is sealed.
+pub trait UnixConnection: UnixEnd + Connection {}
+
+impl UnixConnection for UnixStream {}
+impl UnixConnection for UnixSeqpacket {}
+
+impl Connection for TcpStream {}
+impl Connection for UnixStream {}
+impl Connection for UnixSeqpacket {}
+impl Connection for Pipe {}
 
 impl Stream for TcpStream {}
 impl Stream for UnixStream {}

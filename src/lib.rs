@@ -98,14 +98,15 @@ pub use builder::{Backend, Builder};
 pub use error::{Error, ErrorKind};
 pub use event_loop::EventLoop;
 pub use handle::{
-    File, Handle, Listener, OpId, Pipe, Stream, TcpListener, TcpStream, UdpSocket, UnixListener, UnixSocket,
-    UnixStream,
+    Connection, DatagramSocket, File, Handle, Listener, OpId, Pipe, Stream, TcpListener, TcpStream,
+    UdpSocket, UnixConnection, UnixDatagram, UnixEnd, UnixListener, UnixSeqpacket, UnixSeqpacketListener,
+    UnixSocket, UnixStream,
 };
 pub use local::{Credentials, UnixAddress};
 pub use moving::{Detached, Rejected};
 pub use op::{
     Accepted, CopiedFile, Datagram, DirEntry, Done, Event, FileType, Half, ManyOperation, Metadata,
-    Operation, SentFile, Spliced,
+    Operation, Record, SentFile, Spliced,
 };
 pub use options::{Keepalive, Linger, ListenOptions, TcpOptions};
 pub use remote::{KeepAlive, Refused, Remote, WhenFull};

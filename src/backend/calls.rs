@@ -64,17 +64,32 @@ pub(crate) trait Calls {
     }
 
     /// Unix sockets.
-    fn listen_local(&mut self, _: &UnixAddress, _backlog: u32) -> Result<RawDescriptor, Error> {
-        Err(Error::new(ErrorKind::Unsupported, Kind::ListenUnix))
+    /// The kind says for what: `ListenUnix` or `ListenUnixSeqpacket`.
+    fn listen_local(&mut self, _: &UnixAddress, _: u32, kind: Kind) -> Result<RawDescriptor, Error> {
+        Err(Error::new(ErrorKind::Unsupported, kind))
     }
 
-    /// As `stream_socket`.
-    fn local_stream(&mut self) -> Result<RawDescriptor, Error> {
+    /// As `stream_socket`; for records or for a stream.
+    fn local_connection(&mut self, _records: bool) -> Result<RawDescriptor, Error> {
         Err(Error::new(ErrorKind::Unsupported, Kind::ConnectUnix))
     }
 
-    fn local_pair(&mut self) -> Result<[RawDescriptor; 2], Error> {
-        Err(Error::new(ErrorKind::Unsupported, Kind::UnixPair))
+    /// Has the system tell a record without bytes from the end of all, or no longer.
+    fn tell_records(&mut self, _: RawDescriptor, _on: bool) {}
+
+    /// The kind says of what: `UnixPair`, `UnixDatagramPair` or `UnixSeqpacketPair`.
+    fn local_pair(&mut self, kind: Kind) -> Result<[RawDescriptor; 2], Error> {
+        Err(Error::new(ErrorKind::Unsupported, kind))
+    }
+
+    fn bind_local_datagram(&mut self, _: &UnixAddress) -> Result<RawDescriptor, Error> {
+        Err(Error::new(ErrorKind::Unsupported, Kind::BindUnixDatagram))
+    }
+
+    /// Without an address to nobody.
+    fn connect_local_datagram(&mut self, _: RawDescriptor, to: Option<&UnixAddress>) -> Result<(), Error> {
+        let kind = to.map_or(Kind::DisconnectUnixDatagram, |_| Kind::ConnectUnixDatagram);
+        Err(Error::new(ErrorKind::Unsupported, kind))
     }
 
     /// The kind says whose: `LocalAddress` or `PeerAddress`.

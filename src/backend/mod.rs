@@ -81,7 +81,7 @@ pub(crate) use unix::copy::{Copied, CopyOrder, Copying};
 #[cfg(unix)]
 pub(crate) use unix::files::{self, CURRENT_DIRECTORY, StatBlock, SystemPath, system_path};
 #[cfg(unix)]
-pub(crate) use unix::parcel::{MOST_DESCRIPTORS, Parcel};
+pub(crate) use unix::parcel::{Delivery, MOST_DESCRIPTORS, Parcel};
 #[cfg(unix)]
 pub(crate) use unix::{
     Address, Arrival, Head, IoVec, Message, can_send, duplicate_of, error_kind, is_cancelled, readiness,

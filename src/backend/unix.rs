@@ -67,6 +67,11 @@ impl Address {
         Address { storage: MaybeUninit::zeroed(), length: size_of::<SocketAddrStorage>() as u32 }
     }
 
+    /// No address, and no room for one.
+    pub(crate) fn none() -> Address {
+        Address { length: 0, ..Address::empty() }
+    }
+
     pub(crate) fn of(address: SocketAddr) -> Address {
         let mut empty = Address::empty();
         // SAFETY: the storage is as large as any socket address.
@@ -127,6 +132,11 @@ impl Message {
         header.msg_iov = pieces.as_ptr().cast();
         header.msg_iovlen = count as _;
         Message(header)
+    }
+
+    /// Whether the system has answered with control data.
+    pub(crate) fn has_control(&self) -> bool {
+        self.0.msg_controllen > 0
     }
 }
 
@@ -271,7 +281,8 @@ pub(super) fn check(descriptor: &OwnedFd, kind: HandleKind) -> Result<bool, Erro
     if kind == HandleKind::File {
         return check_file(descriptor);
     }
-    if matches!(kind, HandleKind::UnixListener | HandleKind::UnixStream) {
+    use HandleKind::{UnixDatagram, UnixListener, UnixSeqpacket, UnixSeqpacketListener, UnixStream};
+    if matches!(kind, UnixListener | UnixStream | UnixDatagram | UnixSeqpacket | UnixSeqpacketListener) {
         return local::check(descriptor, kind);
     }
     if kind == HandleKind::Pipe {

@@ -113,6 +113,9 @@ impl Core {
         let mut engine = self.engine.borrow_mut();
         let entry = engine.find_idle(handle, Kind::Release)?;
         let descriptor = engine.handles.entry(entry).descriptor;
+        if engine.handles.entry(entry).records {
+            engine.backend.calls().tell_records(descriptor, false);
+        }
         let owned = engine.backend.cold().detach(descriptor)?;
         engine.forget(entry);
         Ok(owned)
@@ -180,7 +183,12 @@ impl Engine {
             _ => Means::Socket,
         };
         let id = self.insert(descriptor, lingers);
-        self.handles.entry_mut(id.0.index()).means = means;
+        let records = matches!(kind, HandleKind::UnixSeqpacket | HandleKind::UnixSeqpacketListener);
+        let entry = self.handles.entry_mut(id.0.index());
+        (entry.means, entry.records) = (means, records);
+        if kind == HandleKind::UnixSeqpacket {
+            self.backend.calls().tell_records(descriptor, true);
+        }
         id
     }
 

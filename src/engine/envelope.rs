@@ -25,6 +25,12 @@ impl Envelope {
         self.pieces.length()
     }
 
+    /// Whether it says where it goes.
+    pub(crate) fn is_addressed(&self) -> bool {
+        // SAFETY: as in `arrival`.
+        self.head.is_some_and(|head| unsafe { head.as_ref() }.is_addressed())
+    }
+
     /// The whole message for the next shot, written into the blocks.
     pub(crate) fn message(&self) -> NonNull<Message> {
         let mut message = self.pieces.message();
@@ -32,6 +38,12 @@ impl Envelope {
         // SAFETY: both lie in blocks of this operation, which the backend does not have between two shots.
         unsafe { head.as_mut().complete(message.as_mut()) };
         message
+    }
+
+    /// Whether the system has told anything beside the bytes. As `arrival`.
+    pub(crate) fn is_told(&self) -> bool {
+        // SAFETY: as in `arrival`.
+        unsafe { self.pieces.answered().as_ref() }.has_control()
     }
 
     /// What was received beside the bytes. A shot that ended well has written it.

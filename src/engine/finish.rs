@@ -9,7 +9,7 @@ use super::op::{End, Op, Transfer};
 use super::paths::Call;
 use super::slots::{NONE, Payload, State};
 use super::timers::TimerKey;
-use crate::backend::{Address, Arrival, Completion, Outcome, RawDescriptor, is_cancelled};
+use crate::backend::{Address, Completion, Outcome, RawDescriptor, is_cancelled};
 use crate::handle::NewId;
 use crate::{Error, ErrorKind, UnixAddress};
 
@@ -34,12 +34,16 @@ enum Verdict {
     Again { readiness: bool },
     /// An item, and the shot is over.
     Item,
-    /// An accept without descriptors or memory: try again in a while.
-    Later,
+    /// Nothing tells when it can go on: try again in so many nanoseconds.
+    Later(u64),
 }
 
 /// How long an accept that finds no descriptors left waits before it tries again, in nanoseconds.
 const ACCEPT_PAUSE: u64 = 10_000_000;
+
+/// The same for a datagram for which its receiver has no room. So late one may be when there is room again, and so often
+/// each one that waits is tried.
+const SEND_PAUSE: u64 = 1_000_000;
 
 impl Engine {
     /// Deals with the next completion of the queue.
@@ -89,8 +93,8 @@ impl Engine {
                 self.shoot(index, readiness);
                 Next::Nothing
             }
-            Verdict::Later => {
-                let at = self.backend.now().nanos() + ACCEPT_PAUSE;
+            Verdict::Later(pause) => {
+                let at = self.backend.now().nanos() + pause;
                 self.slots.header_mut(index).state = State::Queued;
                 self.timers.insert(at, token.retry().pack());
                 Next::Nothing
@@ -182,8 +186,11 @@ impl Engine {
         }
         match error.kind() {
             ErrorKind::Interrupted => Verdict::Again { readiness: false },
+            ErrorKind::WouldBlock if header.op.is_ready_in_vain() => Verdict::Later(SEND_PAUSE),
             ErrorKind::WouldBlock if !header.op.ends_early() => Verdict::Again { readiness: true },
-            ErrorKind::TooManyDescriptors | ErrorKind::OutOfMemory if accepting => Verdict::Later,
+            ErrorKind::TooManyDescriptors | ErrorKind::OutOfMemory if accepting => {
+                Verdict::Later(ACCEPT_PAUSE)
+            }
             other if is_transient(other, accepting) => {
                 self.clear_scratch(index);
                 Verdict::Again { readiness: false }
@@ -195,7 +202,8 @@ impl Engine {
     /// Remembers of a stream that it was reset.
     fn noted(&mut self, index: u32, error: Error) -> Error {
         let header = self.slots.header(index);
-        if error.kind() == ErrorKind::ConnectionReset && header.op.transfer().is_some() {
+        let connected = header.op.transfer().is_some() || header.op.lane().ordered();
+        if error.kind() == ErrorKind::ConnectionReset && connected {
             self.handles.entry_mut(header.handle).was_reset = true;
         }
         error
@@ -244,9 +252,8 @@ impl Engine {
         let (listener, early) =
             (header.handle, header.state == State::Done || header.state == State::Orphaned);
         match header.op {
-            Op::RecvMessage { ref envelope } | Op::SendMessage { ref envelope } => {
-                assert!(value as usize <= envelope.length(), "the system moved more than it was given");
-                self.slots.header_mut(index).moved = value as usize;
+            Op::RecvMessage { .. } | Op::SendMessage { .. } | Op::RecvFds { .. } | Op::SendFds { .. } => {
+                return self.message_moved(index, value as usize);
             }
             Op::Path(ref path) => match path.call {
                 Call::Open(_) | Call::OpenFifo(_) => {
@@ -268,7 +275,13 @@ impl Engine {
             },
             Op::Accept { .. } => {
                 let entry = self.handles.insert(value as RawDescriptor, EntryState::Open);
-                self.handles.entry_mut(entry).lingers = self.handles.entry(listener).lingers;
+                let (lingers, records) =
+                    (self.handles.entry(listener).lingers, self.handles.entry(listener).records);
+                self.handles.entry_mut(entry).lingers = lingers;
+                self.handles.entry_mut(entry).records = records;
+                if records {
+                    self.backend.calls().tell_records(value as RawDescriptor, true);
+                }
                 self.slots.header_mut(index).op = Op::Accept { accepted: Some(entry) };
             }
             // One that was cancelled or removed stays without a name and is closed when the operation leaves it.
@@ -305,7 +318,7 @@ impl Engine {
                     Op::RecvVectored { pieces, .. } | Op::ReadAtVectored { pieces, .. } => {
                         pieces.set_filled(header.moved);
                     }
-                    Op::RecvMessage { envelope } => envelope.set_filled(header.moved),
+                    Op::RecvMessage { envelope, .. } => envelope.set_filled(header.moved),
                     _ => {}
                 }
             }
@@ -409,18 +422,13 @@ impl Engine {
             unix_peer: None,
             expirations: 0,
             message: None,
+            end_of_stream: false,
             ready: 0,
             descriptors: (Vec::new(), false),
         };
         match header.op {
             Op::Recv { start, .. } => end.start = start,
-            // SAFETY: it has ended, so the backend has let go.
-            Op::RecvFds { ref passing, .. } => end.descriptors = unsafe { passing.take() },
-            Op::RecvMessage { ref envelope } if header.error.is_none() => {
-                let Arrival { from, truncated, control } = envelope.arrival();
-                end.peer = from;
-                end.message = Some((truncated, control));
-            }
+            Op::RecvFds { .. } | Op::RecvMessage { .. } => self.message_end(index, &mut end),
             Op::Connect if header.error.is_none() => {
                 end.stream = Some(NewId(self.handles.id(header.handle, self.number.get())));
             }

@@ -112,6 +112,8 @@ pub(crate) struct Entry {
     /// An operation was told that the peer reset the connection. The system tells it once, in whichever direction
     /// asks first, and then speaks of the end of the stream.
     pub(crate) was_reset: bool,
+    /// What it receives and sends, or what it accepts does, are records.
+    pub(crate) records: bool,
     /// Of a file: where the next read or write at the cursor begins.
     pub(crate) cursor: u64,
     /// Somebody is starting the operations of a lane; whoever comes by meanwhile leaves it to him.
@@ -128,6 +130,7 @@ pub(crate) struct Known {
     send_broken: bool,
     receive_shut: bool,
     was_reset: bool,
+    records: bool,
     cursor: u64,
 }
 
@@ -140,18 +143,21 @@ impl Entry {
             send_broken: self.send_broken,
             receive_shut: self.receive_shut,
             was_reset: self.was_reset,
+            records: self.records,
             cursor: self.cursor,
         }
     }
 
     pub(crate) fn learn(&mut self, known: Known) {
-        let Known { means, lingers, receive_broken, send_broken, receive_shut, was_reset, cursor } = known;
+        let Known { means, lingers, receive_broken, send_broken, receive_shut, was_reset, records, cursor } =
+            known;
         self.means = means;
         self.lingers = lingers;
         self.receive_broken = receive_broken;
         self.send_broken = send_broken;
         self.receive_shut = receive_shut;
         self.was_reset = was_reset;
+        self.records = records;
         self.cursor = cursor;
     }
 
@@ -222,6 +228,7 @@ impl Handles {
             send_broken: false,
             receive_shut: false,
             was_reset: false,
+            records: false,
             cursor: 0,
             beginning: [false; 3],
             next_free: NONE,

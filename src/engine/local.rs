@@ -14,25 +14,53 @@ use crate::op::Kind;
 const BACKLOG: u32 = 1024;
 
 impl Core {
-    pub(crate) fn listen_local(&self, address: &UnixAddress) -> Result<NewId, Error> {
+    /// `kind` says for what.
+    pub(crate) fn listen_local(&self, address: &UnixAddress, kind: Kind) -> Result<NewId, Error> {
         let mut engine = self.engine.borrow_mut();
-        let descriptor = engine.backend.calls().listen_local(address, BACKLOG)?;
-        Ok(engine.insert(descriptor, false))
+        let descriptor = engine.backend.calls().listen_local(address, BACKLOG, kind)?;
+        let listener = engine.insert(descriptor, false);
+        engine.handles.entry_mut(listener.0.index()).records = kind == Kind::ListenUnixSeqpacket;
+        Ok(listener)
     }
 
     /// As `new_connection`.
-    pub(crate) fn new_local_connection(&self, to: &UnixAddress) -> Result<(u32, NonNull<u8>), Error> {
+    pub(crate) fn new_local_connection(
+        &self,
+        to: &UnixAddress,
+        records: bool,
+    ) -> Result<(u32, NonNull<u8>), Error> {
         let mut engine = self.engine.borrow_mut();
         let address = Address::of_local(to, Kind::ConnectUnix)?;
-        let socket = engine.backend.calls().local_stream()?;
+        let socket = engine.backend.calls().local_connection(records)?;
         let entry = engine.handles.insert(socket, EntryState::Unnamed);
+        engine.handles.entry_mut(entry).records = records;
         Ok((entry, engine.scratch(address)))
     }
 
-    pub(crate) fn local_pair(&self) -> Result<[NewId; 2], Error> {
+    /// `kind` says of what.
+    pub(crate) fn local_pair(&self, kind: Kind) -> Result<[NewId; 2], Error> {
         let mut engine = self.engine.borrow_mut();
-        let ends = engine.backend.calls().local_pair()?;
-        Ok(ends.map(|end| engine.insert(end, false)))
+        let ends = engine.backend.calls().local_pair(kind)?;
+        Ok(ends.map(|end| {
+            let id = engine.insert(end, false);
+            engine.handles.entry_mut(id.0.index()).records = kind == Kind::UnixSeqpacketPair;
+            id
+        }))
+    }
+
+    pub(crate) fn bind_local_datagram(&self, address: &UnixAddress) -> Result<NewId, Error> {
+        let mut engine = self.engine.borrow_mut();
+        let descriptor = engine.backend.calls().bind_local_datagram(address)?;
+        Ok(engine.insert(descriptor, false))
+    }
+
+    /// Without an address to nobody.
+    pub(crate) fn connect_local_datagram(&self, handle: Id, to: Option<&UnixAddress>) -> Result<(), Error> {
+        let mut engine = self.engine.borrow_mut();
+        let kind = to.map_or(Kind::DisconnectUnixDatagram, |_| Kind::ConnectUnixDatagram);
+        let entry = engine.find_handle(handle, kind)?;
+        let descriptor = engine.handles.entry(entry).descriptor;
+        engine.backend.calls().connect_local_datagram(descriptor, to)
     }
 
     /// `kind` says which: the local one or the peer's.

@@ -13,6 +13,7 @@ pub(crate) mod erased;
 mod finish;
 pub(crate) mod handles;
 mod local;
+mod messages;
 mod number;
 pub(crate) mod op;
 pub(crate) mod passing;

@@ -3,7 +3,7 @@
 //! A new variant is a compile error in every backend's `op.rs` and in the engine's `finish.rs`: the compiler is
 //! the checklist.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,12 +53,15 @@ pub(crate) enum Op {
         pieces: Pieces,
         all: bool,
     },
-    /// A datagram, with what is beside its bytes.
+    /// A message, with what is beside its bytes.
     RecvMessage {
         envelope: Envelope,
+        unit: Unit,
+        got: Got,
     },
     SendMessage {
         envelope: Envelope,
+        unit: Unit,
     },
     /// As `Recv`, from a place in a file: at the handle's cursor, if that is set, which is then where it went.
     ReadAt {
@@ -100,16 +103,19 @@ pub(crate) enum Op {
     },
     /// What is done with a path; the file that it opened has its place in there.
     Path(PathRef),
-    /// As `Recv`, with descriptors beside the bytes.
+    /// As `Recv` or `RecvMessage`, with descriptors beside the bytes.
     RecvFds {
         into: RawLent,
         passing: Passing,
+        unit: Unit,
+        got: Got,
     },
-    /// As `Send`, with descriptors beside the bytes.
+    /// As `Send` or `SendMessage`, with descriptors beside the bytes.
     SendFds {
         from: *const u8,
         length: usize,
         passing: Passing,
+        unit: Unit,
     },
     Shutdown(Half),
     /// `ready`: what the system answered last.
@@ -128,6 +134,50 @@ pub(crate) enum Op {
         stops: bool,
     },
     Steps(Steps),
+}
+
+/// What one receive or send moves.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes of a stream, in order: as many as there are.
+    Bytes,
+    /// A record of a connection, in order.
+    Record,
+    /// A datagram of UDP: each for itself, in no order.
+    Datagram,
+    /// One of a Unix socket: whether there is room is a matter of where it goes.
+    LocalDatagram,
+}
+
+/// What a receive of a message has got.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Got {
+    Nothing,
+    Message,
+    /// There will be no more.
+    End,
+}
+
+/// Where a message goes.
+#[derive(Clone, Debug)]
+pub enum Destination {
+    Network(SocketAddr),
+    Local(UnixAddress),
+}
+
+impl Unit {
+    pub(crate) fn ordered(self) -> bool {
+        matches!(self, Unit::Bytes | Unit::Record)
+    }
+}
+
+impl Destination {
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Destination::Network(address) => Some(address.ip()),
+            Destination::Local(_) => None,
+        }
+    }
 }
 
 /// An operation of several steps: see `steps.rs`.
@@ -170,11 +220,14 @@ impl Op {
     /// The list of its handle that it belongs to.
     pub(crate) fn lane(&self) -> Lane {
         match self {
-            Op::Recv { .. } | Op::RecvVectored { .. } | Op::RecvFds { .. } => Lane::Receive,
-            Op::Send { .. } | Op::SendVectored { .. } | Op::SendFds { .. } => Lane::Send,
+            Op::Recv { .. } | Op::RecvVectored { .. } => Lane::Receive,
+            Op::Send { .. } | Op::SendVectored { .. } => Lane::Send,
+            Op::RecvMessage { unit, .. } | Op::RecvFds { unit, .. } if unit.ordered() => Lane::Receive,
+            Op::SendMessage { unit, .. } | Op::SendFds { unit, .. } if unit.ordered() => Lane::Send,
             Op::Shutdown(Half::Write | Half::Both) => Lane::Send,
             Op::Shutdown(Half::Read) => Lane::Free,
             Op::RecvMessage { .. } | Op::SendMessage { .. } => Lane::Free,
+            Op::RecvFds { .. } | Op::SendFds { .. } => Lane::Free,
             Op::Accept { .. } | Op::Connect | Op::Poll { .. } | Op::Close => Lane::Free,
             // What uses a file's cursor takes its turn, in whichever direction.
             Op::ReadAt { cursor: true, .. } | Op::WriteAt { cursor: true, .. } => Lane::Receive,
@@ -188,6 +241,16 @@ impl Op {
         }
     }
 
+    /// Whether it has got a message that is one of a sequence.
+    pub(crate) fn has_record(&self) -> bool {
+        match *self {
+            Op::RecvMessage { unit, got, .. } | Op::RecvFds { unit, got, .. } => {
+                unit == Unit::Record && got == Got::Message
+            }
+            _ => false,
+        }
+    }
+
     /// How many bytes it may move, and whether it is content with fewer; `None` if it moves none.
     pub(crate) fn transfer(&self) -> Option<Transfer> {
         let (length, whole, receive, offset) = match *self {
@@ -195,8 +258,8 @@ impl Op {
             Op::RecvVectored { ref pieces, exact } => (pieces.length(), exact, true, None),
             Op::Send { length, all, .. } => (length, all, false, None),
             Op::SendVectored { ref pieces, all } => (pieces.length(), all, false, None),
-            Op::RecvFds { into, .. } => (into.length, false, true, None),
-            Op::SendFds { length, .. } => (length, false, false, None),
+            Op::RecvFds { into, unit: Unit::Bytes, .. } => (into.length, false, true, None),
+            Op::SendFds { length, unit: Unit::Bytes, .. } => (length, false, false, None),
             Op::ReadAt { into, offset, exact, .. } => (into.length, exact, true, Some(offset)),
             Op::ReadAtVectored { ref pieces, offset, exact } => (pieces.length(), exact, true, Some(offset)),
             Op::WriteAt { length, offset, all, .. } => (length, all, false, Some(offset)),
@@ -231,6 +294,16 @@ impl Op {
         )
     }
 
+    /// Whether its socket may be ready though it would have to wait: for room at a receiver of its own, who lets only those
+    /// know that are connected to him.
+    pub(crate) fn is_ready_in_vain(&self) -> bool {
+        match self {
+            Op::SendMessage { envelope, unit: Unit::LocalDatagram } => envelope.is_addressed(),
+            Op::SendFds { passing, unit: Unit::LocalDatagram, .. } => passing.is_addressed(),
+            _ => false,
+        }
+    }
+
     /// Gives back the memory that the operation has beside its slot.
     ///
     /// # Safety
@@ -242,7 +315,9 @@ impl Op {
             match self {
                 Op::Path(path) => path.free(),
                 Op::RecvFds { passing, .. } | Op::SendFds { passing, .. } => passing.free(blocks),
-                Op::RecvMessage { envelope } | Op::SendMessage { envelope } => envelope.free(blocks),
+                Op::RecvMessage { envelope, .. } | Op::SendMessage { envelope, .. } => {
+                    envelope.free(blocks);
+                }
                 op => op.pieces().into_iter().for_each(|pieces| pieces.free(blocks)),
             }
         }
@@ -368,6 +443,8 @@ pub struct End {
     pub(crate) expirations: u64,
     /// What came beside the bytes of a message.
     pub(crate) message: Option<(bool, RecvControl)>,
+    /// There is nothing more to be received.
+    pub(crate) end_of_stream: bool,
     /// What the system answered to a poll.
     pub(crate) ready: u32,
     /// What came beside the bytes, and whether some were lost.

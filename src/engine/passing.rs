@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use super::Core;
 use super::blocks::Blocks;
-use crate::backend::{OwnedDescriptor, Parcel};
+use crate::backend::{Delivery, Parcel};
 
 const LAYOUT: Layout = Layout::new::<Parcel>();
 
@@ -31,13 +31,25 @@ impl Passing {
         unsafe { self.parcel().as_mut() }.arrived();
     }
 
-    /// What was received, once; and whether some were lost.
+    /// Whether the system has told anything beside the bytes. As `arrived`, before that.
+    pub(crate) fn is_told(&self) -> bool {
+        // SAFETY: as in `message`: the shot is over.
+        unsafe { self.parcel().as_ref() }.is_told()
+    }
+
+    /// Whether it says where it goes.
+    pub(crate) fn is_addressed(&self) -> bool {
+        // SAFETY: as in `message`.
+        self.0.is_some_and(|parcel| unsafe { parcel.as_ref() }.is_addressed())
+    }
+
+    /// What was received, once.
     ///
     /// # Safety
     /// The backend has let go.
-    pub(crate) unsafe fn take(&self) -> (Vec<OwnedDescriptor>, bool) {
+    pub(crate) unsafe fn take(&self) -> Delivery {
         // SAFETY: the caller vouches for it.
-        self.0.map_or((Vec::new(), false), |mut parcel| unsafe { parcel.as_mut() }.take())
+        self.0.map(|mut parcel| unsafe { parcel.as_mut() }.take()).unwrap_or_default()
     }
 
     /// Gives the block back, and closes what came and nobody took.

@@ -250,7 +250,7 @@ impl Header {
         }
     }
 
-    /// Whether it has moved bytes and its stream would be at a place nobody knows if it ended now, unheard.
+    /// Whether it has moved bytes, or a record, and its stream would be at a place nobody knows if it ended now, unheard.
     pub(crate) fn is_partial(&self) -> bool {
         match (&self.op, self.op.transfer()) {
             (Op::Steps(steps), _) => steps.partial,
@@ -258,7 +258,7 @@ impl Header {
             (_, Some(Transfer { offset: Some(_), .. })) => false,
             (_, Some(transfer)) if transfer.receive => self.moved > 0,
             (_, Some(transfer)) => (1..transfer.length).contains(&self.moved),
-            (_, None) => false,
+            (op, None) => op.has_record(),
         }
     }
 

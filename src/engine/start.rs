@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use super::Engine;
 use super::handles::{Lane, Means};
-use super::op::{Offload, Op, Request, Schedule, Target};
+use super::op::{Offload, Op, Request, Schedule, Target, Unit};
 use super::paths::Call;
 use super::slots::{NONE, State};
 use super::timers::TimerKey;
@@ -116,7 +116,8 @@ impl Engine {
     fn check_memory(&self, index: u32) -> Result<(), Error> {
         let header = self.slots.header(index);
         let room = match (&header.op, header.op.transfer()) {
-            (Op::RecvMessage { envelope }, _) => envelope.length() > 0,
+            (Op::RecvMessage { envelope, .. }, _) => envelope.length() > 0,
+            (Op::RecvFds { into, .. }, _) => into.length > 0,
             (_, Some(transfer)) if !transfer.in_range() => false,
             (_, Some(transfer)) => !transfer.receive || transfer.whole || transfer.length > 0,
             _ => true,
@@ -186,6 +187,12 @@ impl Engine {
             (_, Some(transfer)) if transfer.receive && entry.receive_shut => {
                 let missing = transfer.whole.then(|| Error::new(ErrorKind::UnexpectedEof, kind));
                 self.end_here(index, missing);
+            }
+            (Op::RecvMessage { unit: Unit::Record, .. } | Op::RecvFds { unit: Unit::Record, .. }, _)
+                if entry.receive_shut =>
+            {
+                self.note_end(index);
+                self.end_here(index, None);
             }
             (Op::Poll { .. }, _) if self.backend.support(kind) == Support::Unsupported => {
                 self.end_here(index, Some(Error::new(ErrorKind::Unsupported, kind)));

@@ -9,7 +9,8 @@ use crate::handle::Handle;
 use crate::handle::sealed::Handle as _;
 use crate::op::{self, Accepted, Done, Half, SentFile, Spliced};
 use crate::{
-    Error, File, IoBuf, IoBufMut, ListenOptions, Listener, OpId, Stream, TcpListener, TcpOptions, TcpStream,
+    Connection, Error, File, IoBuf, IoBufMut, ListenOptions, Listener, OpId, Stream, TcpListener, TcpOptions,
+    TcpStream,
 };
 
 /// Connections.
@@ -140,7 +141,7 @@ impl<S> EventLoop<S> {
     /// Ends a half of a connection: [`op::Shutdown`].
     pub fn shutdown(
         &self,
-        stream: impl Stream,
+        stream: impl Connection,
         half: Half,
         callback: impl FnOnce(&mut S, &EventLoop<S>, Result<(), Error>) + 'static,
     ) -> OpId {

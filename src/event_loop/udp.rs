@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::EventLoop;
+use crate::handle::DatagramSocket;
 use crate::handle::sealed::Handle as _;
 use crate::op::{self, Datagram, Done};
 use crate::{Error, IoBuf, IoBufMut, Multicast, OpId, UdpOptions, UdpSocket};
@@ -130,21 +131,21 @@ impl<S> EventLoop<S> {
     }
 
     /// Receives a datagram and tells who sent it: [`op::RecvFrom`].
-    pub fn recv_from<B: IoBufMut>(
+    pub fn recv_from<H: DatagramSocket, B: IoBufMut>(
         &self,
-        socket: UdpSocket,
+        socket: H,
         buf: B,
-        callback: impl FnOnce(&mut S, &EventLoop<S>, Datagram<B>) + 'static,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Datagram<B, H::Address>) + 'static,
     ) -> OpId {
         self.submit(op::RecvFrom::new(socket, buf), callback)
     }
 
     /// Sends a datagram to an address: [`op::SendTo`].
-    pub fn send_to<B: IoBuf>(
+    pub fn send_to<H: DatagramSocket, B: IoBuf>(
         &self,
-        socket: UdpSocket,
+        socket: H,
         buf: B,
-        to: impl Into<SocketAddr>,
+        to: impl Into<H::Address>,
         callback: impl FnOnce(&mut S, &EventLoop<S>, Done<B>) + 'static,
     ) -> OpId {
         self.submit(op::SendTo::new(socket, buf, to), callback)
@@ -153,7 +154,7 @@ impl<S> EventLoop<S> {
     /// Sends a datagram to the peer of a connected socket: [`op::SendDatagram`].
     pub fn send_datagram<B: IoBuf>(
         &self,
-        socket: UdpSocket,
+        socket: impl DatagramSocket,
         buf: B,
         callback: impl FnOnce(&mut S, &EventLoop<S>, Done<B>) + 'static,
     ) -> OpId {

@@ -1,11 +1,14 @@
 //! Connections between processes of one machine.
 
+use std::marker::PhantomData;
+
 use super::{Kind, Operation, Options};
 use crate::engine::Core;
-use crate::engine::op::{Describe, End, Op, Request, Target};
-use crate::{Error, UnixAddress, UnixStream};
+use crate::engine::op::{Describe, End, Op, Request, Target, Unit};
+use crate::handle::UnixConnection;
+use crate::{Error, UnixAddress, UnixSeqpacket, UnixStream};
 
-/// Connects to a listening Unix socket.
+/// Connects to a listening Unix socket: a stream, or, by [`seqpacket`](ConnectUnix::seqpacket), a connection of records.
 ///
 /// It lends the system no memory, so a cancel or deadline calls back at once; the connection that may still come about is
 /// closed. If the listener's queue is full, it waits for room there.
@@ -33,19 +36,27 @@ use crate::{Error, UnixAddress, UnixStream};
 /// # Ok::<(), nbio::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct ConnectUnix {
+pub struct ConnectUnix<H = UnixStream> {
     to: UnixAddress,
     options: Options,
+    connection: PhantomData<fn() -> H>,
 }
 
 impl ConnectUnix {
-    /// Connects to what listens at `to`.
+    /// Connects a stream to what listens at `to`.
     pub fn new(to: impl Into<UnixAddress>) -> ConnectUnix {
-        ConnectUnix { to: to.into(), options: Options::default() }
+        ConnectUnix { to: to.into(), options: Options::default(), connection: PhantomData }
     }
 }
 
-impl Describe for ConnectUnix {
+impl ConnectUnix<UnixSeqpacket> {
+    /// As [`new`](ConnectUnix::new), for records.
+    pub fn seqpacket(to: impl Into<UnixAddress>) -> ConnectUnix<UnixSeqpacket> {
+        ConnectUnix { to: to.into(), options: Options::default(), connection: PhantomData }
+    }
+}
+
+impl<H: UnixConnection> Describe for ConnectUnix<H> {
     type Parts = UnixAddress;
 
     fn options_mut(&mut self) -> &mut Options {
@@ -58,14 +69,14 @@ impl Describe for ConnectUnix {
     }
 
     fn lend(to: &mut UnixAddress, request: &mut Request, core: &Core) {
-        request.target = Target::Connection(core.new_local_connection(to));
+        request.target = Target::Connection(core.new_local_connection(to, H::CARRIES == Unit::Record));
     }
 }
 
-impl Operation for ConnectUnix {
-    type Output = Result<UnixStream, Error>;
+impl<H: UnixConnection> Operation for ConnectUnix<H> {
+    type Output = Result<H, Error>;
 
-    fn finish(_: UnixAddress, end: End) -> Result<UnixStream, Error> {
+    fn finish(_: UnixAddress, end: End) -> Result<H, Error> {
         end.stream()
     }
 }

@@ -12,16 +12,20 @@
 //! |---|---|---|---|---|---|
 //! | [`Accept`] | [`accept`](crate::EventLoop::accept) | `Result<Accepted, Error>` | native: `ACCEPT` | readiness: accept(2) | the simulation |
 //! | [`Connect`] | [`connect`](crate::EventLoop::connect) | `Result<TcpStream, Error>` | native: `CONNECT` | readiness: connect(2) | the simulation |
-//! | [`ConnectUnix`] | [`connect_unix`](crate::EventLoop::connect_unix) | `Result<UnixStream, Error>` | native: `CONNECT` | readiness: connect(2) | not supported |
+//! | [`ConnectUnix`] | [`connect_unix`](crate::EventLoop::connect_unix), [`connect_unix_seqpacket`](crate::EventLoop::connect_unix_seqpacket) | `Result<H, Error>` | native: `CONNECT` | readiness: connect(2) | not supported |
 //! | [`Recv`] | [`recv`](crate::EventLoop::recv), [`recv_exact`](crate::EventLoop::recv_exact) | [`Done<B>`](Done) | native: `RECV`; of a [`Pipe`](crate::Pipe) `READ` | readiness: recv(2); of a pipe preadv2(2) | the simulation |
 //! | [`RecvVectored`] | [`recv_vectored`](crate::EventLoop::recv_vectored) | [`Done<V>`](Done) | native: `RECVMSG`; `READV` | readiness: recvmsg(2); preadv2(2) | the simulation |
 //! | [`Send`] | [`send`](crate::EventLoop::send), [`send_all`](crate::EventLoop::send_all) | [`Done<B>`](Done) | native: `SEND`; `WRITE` | readiness: send(2); pwritev2(2) | the simulation |
 //! | [`SendVectored`] | [`send_vectored`](crate::EventLoop::send_vectored) | [`Done<V>`](Done) | native: `SENDMSG`; `WRITEV` | readiness: sendmsg(2); pwritev2(2) | the simulation |
-//! | [`RecvFrom`] | [`recv_from`](crate::EventLoop::recv_from) | [`Datagram<B>`](Datagram) | native: `RECVMSG` | readiness: recvmsg(2) | not supported |
-//! | [`RecvMsg`] |  | [`Datagram<V>`](Datagram) | native: `RECVMSG` | readiness: recvmsg(2) | not supported |
+//! | [`RecvFrom`] | [`recv_from`](crate::EventLoop::recv_from) | [`Datagram<B, A>`](Datagram) | native: `RECVMSG` | readiness: recvmsg(2) | not supported |
+//! | [`RecvMsg`] |  | [`Datagram<V, A>`](Datagram) | native: `RECVMSG` | readiness: recvmsg(2) | not supported |
 //! | [`SendTo`] | [`send_to`](crate::EventLoop::send_to) | [`Done<B>`](Done) | native: `SENDMSG` | readiness: sendmsg(2) | not supported |
 //! | [`SendDatagram`] | [`send_datagram`](crate::EventLoop::send_datagram) | [`Done<B>`](Done) | native: `SENDMSG` | readiness: sendmsg(2) | not supported |
 //! | [`SendMsg`] |  | [`Done<V>`](Done) | native: `SENDMSG` | readiness: sendmsg(2) | not supported |
+//! | [`RecvRecord`] | [`recv_record`](crate::EventLoop::recv_record) | [`Record<B>`](Record) | native: `RECVMSG` | readiness: recvmsg(2) | not supported |
+//! | [`RecvRecordVectored`] |  | [`Record<V>`](Record) | native: `RECVMSG` | readiness: recvmsg(2) | not supported |
+//! | [`SendRecord`] | [`send_record`](crate::EventLoop::send_record) | [`Done<B>`](Done) | native: `SENDMSG` | readiness: sendmsg(2) | not supported |
+//! | [`SendRecordVectored`] |  | [`Done<V>`](Done) | native: `SENDMSG` | readiness: sendmsg(2) | not supported |
 //! | [`RecvFds`] |  | [`ReceivedFds<B>`](ReceivedFds) | native: `RECVMSG` | readiness: recvmsg(2) | not supported |
 //! | [`SendFds`] |  | [`SentFds<B>`](SentFds) | native: `SENDMSG` | readiness: sendmsg(2) | not supported |
 //! | [`Shutdown`] | [`shutdown`](crate::EventLoop::shutdown) | `Result<(), Error>` | a system call that never waits: shutdown(2) | a system call that never waits: shutdown(2) | the simulation |
@@ -64,16 +68,17 @@
 
 mod blocking;
 mod close;
+mod datagrams;
 mod files;
 mod local;
 mod net;
 mod passing;
 mod pipes;
 mod poll;
+mod records;
 mod send_file;
 mod splice;
 mod time;
-mod udp;
 
 use std::fmt;
 use std::time::Duration;
@@ -84,6 +89,7 @@ use crate::{Error, Instant, IoBuf, Slice};
 pub use blocking::Blocking;
 pub use close::Close;
 pub(crate) use close::close_gracefully;
+pub use datagrams::{Datagram, RecvFrom, RecvMsg, SendDatagram, SendMsg, SendTo};
 pub(crate) use files::OpenHow;
 pub use files::{
     Allocate, CopiedFile, CopyFile, DirEntry, Fdatasync, FileType, Fsync, Link, Lock, Metadata, Mkdir, Open,
@@ -95,10 +101,10 @@ pub use net::{Accept, Accepted, Connect, Half, Recv, RecvVectored, Send, SendVec
 pub use passing::{ReceivedFds, RecvFds, SendFds, SentFds};
 pub use pipes::OpenFifo;
 pub use poll::{Interest, Poll, PollMany, Readiness};
+pub use records::{Record, RecvRecord, RecvRecordVectored, SendRecord, SendRecordVectored};
 pub use send_file::{Progress, SendFile, SentFile};
 pub use splice::{Splice, Spliced};
 pub use time::{Interval, NextTick, Timer};
-pub use udp::{Datagram, RecvFrom, RecvMsg, SendDatagram, SendMsg, SendTo};
 
 /// Something that can be submitted and ends once.
 ///
@@ -291,6 +297,14 @@ pub enum Kind {
     SendDatagram,
     /// [`SendMsg`].
     SendMsg,
+    /// [`RecvRecord`].
+    RecvRecord,
+    /// [`RecvRecordVectored`].
+    RecvRecordVectored,
+    /// [`SendRecord`].
+    SendRecord,
+    /// [`SendRecordVectored`].
+    SendRecordVectored,
     /// [`RecvFds`].
     RecvFds,
     /// [`SendFds`].
@@ -407,6 +421,18 @@ pub enum Kind {
     ListenUnix,
     /// `unix_pair`.
     UnixPair,
+    /// `bind_unix_datagram`.
+    BindUnixDatagram,
+    /// `connect_unix_datagram`.
+    ConnectUnixDatagram,
+    /// `disconnect_unix_datagram`.
+    DisconnectUnixDatagram,
+    /// `unix_datagram_pair`.
+    UnixDatagramPair,
+    /// `listen_unix_seqpacket`.
+    ListenUnixSeqpacket,
+    /// `unix_seqpacket_pair`.
+    UnixSeqpacketPair,
     /// `peer_credentials`.
     PeerCredentials,
     /// `pipe`.
@@ -439,6 +465,10 @@ impl fmt::Display for Kind {
             Kind::SendTo => "send_to",
             Kind::SendDatagram => "send_datagram",
             Kind::SendMsg => "send_msg",
+            Kind::RecvRecord => "recv_record",
+            Kind::RecvRecordVectored => "recv_record_vectored",
+            Kind::SendRecord => "send_record",
+            Kind::SendRecordVectored => "send_record_vectored",
             Kind::RecvFds => "recv_fds",
             Kind::SendFds => "send_fds",
             Kind::Shutdown => "shutdown",
@@ -497,6 +527,12 @@ impl fmt::Display for Kind {
             Kind::Duplicate => "duplicate",
             Kind::ListenUnix => "listen_unix",
             Kind::UnixPair => "unix_pair",
+            Kind::BindUnixDatagram => "bind_unix_datagram",
+            Kind::ConnectUnixDatagram => "connect_unix_datagram",
+            Kind::DisconnectUnixDatagram => "disconnect_unix_datagram",
+            Kind::UnixDatagramPair => "unix_datagram_pair",
+            Kind::ListenUnixSeqpacket => "listen_unix_seqpacket",
+            Kind::UnixSeqpacketPair => "unix_seqpacket_pair",
             Kind::PeerCredentials => "peer_credentials",
             Kind::Pipe => "pipe",
             Kind::OpenFifo => "open_fifo",

@@ -8,7 +8,7 @@ use crate::engine::Core;
 use crate::engine::op::{Describe, End, Op, Request, Target};
 use crate::engine::vectored::{MOST_PIECES, Pieces};
 use crate::handle::Id;
-use crate::{Error, IoBuf, IoBufMut, Lent, Listener, Stream, TcpListener, TcpOptions, TcpStream};
+use crate::{Connection, Error, IoBuf, IoBufMut, Lent, Listener, Stream, TcpListener, TcpOptions, TcpStream};
 
 /// A connection that was accepted.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -586,7 +586,7 @@ pub struct Shutdown {
 
 impl Shutdown {
     /// Shuts down `half` of `stream`.
-    pub fn new(stream: impl Stream, half: Half) -> Shutdown {
+    pub fn new(stream: impl Connection, half: Half) -> Shutdown {
         Shutdown { stream: stream.id(), half, options: Options::default() }
     }
 }

@@ -1,28 +1,31 @@
 //! Passing descriptors to another process.
 
 use super::{Kind, Operation, Options};
-use crate::backend::{MOST_DESCRIPTORS, OwnedDescriptor, Parcel};
+use crate::backend::{Address, MOST_DESCRIPTORS, OwnedDescriptor, Parcel};
 use crate::buf::RawLent;
 use crate::engine::Core;
-use crate::engine::op::{Describe, End, Op, Request, Target};
+use crate::engine::op::{Describe, End, Got, Op, Request, Target, Unit};
 use crate::engine::passing::Passing;
-use crate::handle::Id;
-use crate::handle::sealed::Handle as _;
-use crate::{Error, IoBuf, IoBufMut, UnixStream};
+use crate::handle::UnixEnd;
+use crate::{Error, IoBuf, IoBufMut, UnixAddress, UnixDatagram, UnixStream};
 
-/// Sends bytes, at least one, with open descriptors beside them: the other process gets descriptors of its own for the same
-/// open things.
+/// Sends bytes with open descriptors beside them: the other process gets descriptors of its own for the same open things.
 ///
-/// It is a plain [`Send`](super::Send) otherwise: it takes its turn among the sends, may send only some of the bytes, waits
+/// On a [`UnixStream`] there must be at least one byte, and it is a plain [`Send`](super::Send) otherwise: it takes its turn among the sends, may send only some of the bytes, waits
 /// for room, and those behind it end [`Cancelled`](crate::ErrorKind::Cancelled) if it was short. The descriptors go with
 /// the first of the bytes, all or none: when some bytes went out, the ones here are closed, and when none did they come back
 /// in [`SentFds::unsent`]. At most 253 go with one send (`SCM_MAX_FD`). Their blocking mode and positions are shared with
 /// the other process.
 ///
+/// On a [`UnixSeqpacket`](crate::UnixSeqpacket) it is a [`SendRecord`](super::SendRecord), on a [`UnixDatagram`] a
+/// [`SendDatagram`](super::SendDatagram) or, with [`to`](SendFds::to), a [`SendTo`](super::SendTo): all of it goes or nothing,
+/// and descriptors may go without bytes.
+///
 /// The receiver must ask for descriptors ([`RecvFds`], recvmsg(2)): a plain receive of those bytes closes them.
 ///
 /// # Errors
-/// As [`Send`](super::Send); [`InvalidInput`](crate::ErrorKind::InvalidInput) for no bytes or more than 253 descriptors;
+/// As what it is otherwise; [`InvalidInput`](crate::ErrorKind::InvalidInput) for no bytes on a stream or more than 253
+/// descriptors;
 /// [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors) if too many that this user sent wait to be received
 /// (ETOOMANYREFS). See unix(7), `SCM_RIGHTS`.
 ///
@@ -41,17 +44,26 @@ use crate::{Error, IoBuf, IoBufMut, UnixStream};
 /// # Ok::<(), nbio::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct SendFds<B> {
-    stream: Id,
+pub struct SendFds<B, H = UnixStream> {
+    socket: H,
     buf: B,
     descriptors: Vec<OwnedDescriptor>,
+    to: Option<UnixAddress>,
     options: Options,
 }
 
-impl<B: IoBuf> SendFds<B> {
-    /// Sends `buf` on `stream`, and `descriptors` beside it.
-    pub fn new(stream: UnixStream, buf: B, descriptors: Vec<OwnedDescriptor>) -> SendFds<B> {
-        SendFds { stream: stream.id(), buf, descriptors, options: Options::default() }
+impl<B: IoBuf, H: UnixEnd> SendFds<B, H> {
+    /// Sends `buf` on `socket`, and `descriptors` beside it.
+    pub fn new(socket: H, buf: B, descriptors: Vec<OwnedDescriptor>) -> SendFds<B, H> {
+        SendFds { socket, buf, descriptors, to: None, options: Options::default() }
+    }
+}
+
+impl<B: IoBuf> SendFds<B, UnixDatagram> {
+    /// To this address instead of the peer's.
+    pub fn to(mut self, address: impl Into<UnixAddress>) -> SendFds<B, UnixDatagram> {
+        self.to = Some(address.into());
+        self
     }
 }
 
@@ -65,70 +77,82 @@ pub struct SentFds<B> {
     pub buf: B,
     /// Why it ended.
     pub result: Result<(), Error>,
-    /// The descriptors, if no bytes were sent; else none.
+    /// The descriptors, if nothing was sent; else none.
     pub unsent: Vec<OwnedDescriptor>,
 }
 
-impl<B: IoBuf> Describe for SendFds<B> {
-    type Parts = (B, Vec<OwnedDescriptor>);
+/// What a send of descriptors keeps in its slot.
+pub struct Outgoing<B> {
+    buf: B,
+    descriptors: Vec<OwnedDescriptor>,
+    to: Option<UnixAddress>,
+}
+
+impl<B: IoBuf, H: UnixEnd> Describe for SendFds<B, H> {
+    type Parts = Outgoing<B>;
 
     fn options_mut(&mut self) -> &mut Options {
         &mut self.options
     }
 
     fn describe(self) -> (Self::Parts, Request) {
-        let op = Op::SendFds { from: std::ptr::null(), length: 0, passing: Passing::NONE };
-        let request = Request::new(Kind::SendFds, Target::Handle(self.stream), op, self.options);
-        ((self.buf, self.descriptors), request)
+        let op = Op::SendFds { from: std::ptr::null(), length: 0, passing: Passing::NONE, unit: H::CARRIES };
+        let request = Request::new(Kind::SendFds, Target::Handle(self.socket.id()), op, self.options);
+        (Outgoing { buf: self.buf, descriptors: self.descriptors, to: self.to }, request)
     }
 
-    fn lend((buf, descriptors): &mut Self::Parts, request: &mut Request, core: &Core) {
+    fn lend(Outgoing { buf, descriptors, to }: &mut Self::Parts, request: &mut Request, core: &Core) {
         let bytes = buf.bytes();
-        if bytes.is_empty() || descriptors.len() > MOST_DESCRIPTORS {
+        let to = to.as_ref().map(|to| Address::of_local(to, Kind::SendFds)).transpose();
+        let nothing = bytes.is_empty() && H::CARRIES == Unit::Bytes;
+        let (Ok(to), false, false) = (to, nothing, descriptors.len() > MOST_DESCRIPTORS) else {
             request.target = Target::Nothing;
             return;
-        }
-        let passing = core.new_parcel(Parcel::to_send(descriptors));
-        request.op = Op::SendFds { from: bytes.as_ptr(), length: bytes.len(), passing };
+        };
+        let passing = core.new_parcel(Parcel::to_send(descriptors, to));
+        let (from, length) = (bytes.as_ptr(), bytes.len());
+        request.op = Op::SendFds { from, length, passing, unit: H::CARRIES };
     }
 }
 
-impl<B: IoBuf> Operation for SendFds<B> {
+impl<B: IoBuf, H: UnixEnd> Operation for SendFds<B, H> {
     type Output = SentFds<B>;
 
-    fn finish((buf, descriptors): Self::Parts, end: End) -> SentFds<B> {
-        let unsent = if end.moved == 0 { descriptors } else { Vec::new() };
-        SentFds { bytes: end.moved, buf, result: end.result(), unsent }
+    fn finish(Outgoing { buf, descriptors, .. }: Outgoing<B>, end: End) -> SentFds<B> {
+        let result = end.result();
+        let unsent = if end.moved == 0 && result.is_err() { descriptors } else { Vec::new() };
+        SentFds { bytes: end.moved, buf, result, unsent }
     }
 }
 
 /// Receives bytes, and descriptors that came beside them.
 ///
-/// It is a plain [`Recv`](super::Recv) otherwise: it overwrites from byte 0, takes its turn among the receives, and ends `Ok`
+/// On a [`UnixStream`] it is a plain [`Recv`](super::Recv) otherwise: it overwrites from byte 0, takes its turn among the receives, and ends `Ok`
 /// with 0 bytes at the end of the stream. One ends where the bytes end that descriptors came with, so those of two sends never
-/// come together. They are close-on-exec.
+/// come together. On a [`UnixSeqpacket`](crate::UnixSeqpacket) it is a [`RecvRecord`](super::RecvRecord), on a
+/// [`UnixDatagram`] a [`RecvFrom`](super::RecvFrom). The descriptors are close-on-exec.
 ///
 /// If more come than were asked for, or the process has no room for them, none is given and those that came are closed:
 /// [`ReceivedFds::lost`] says so, and the bytes are as ever. Those of a receive that was removed, or that ended because the
 /// loop was dropped, are closed; a cancelled one gives what it got.
 ///
 /// # Errors
-/// As [`Recv`](super::Recv); [`InvalidInput`](crate::ErrorKind::InvalidInput) also for more than 253 descriptors. See
+/// As what it is otherwise; [`InvalidInput`](crate::ErrorKind::InvalidInput) also for more than 253 descriptors. See
 /// unix(7), `SCM_RIGHTS`.
 ///
 /// See [`SendFds`] for an example.
 #[derive(Debug)]
-pub struct RecvFds<B> {
-    stream: Id,
+pub struct RecvFds<B, H = UnixStream> {
+    socket: H,
     buf: B,
     most: usize,
     options: Options,
 }
 
-impl<B: IoBufMut> RecvFds<B> {
-    /// Receives on `stream` into `buf`, and at most so many descriptors, 0 to 253.
-    pub fn new(stream: UnixStream, buf: B, most: usize) -> RecvFds<B> {
-        RecvFds { stream: stream.id(), buf, most, options: Options::default() }
+impl<B: IoBufMut, H: UnixEnd> RecvFds<B, H> {
+    /// Receives on `socket` into `buf`, and at most so many descriptors, 0 to 253.
+    pub fn new(socket: H, buf: B, most: usize) -> RecvFds<B, H> {
+        RecvFds { socket, buf, most, options: Options::default() }
     }
 }
 
@@ -146,6 +170,12 @@ pub struct ReceivedFds<B> {
     pub descriptors: Vec<OwnedDescriptor>,
     /// Descriptors came for which there was no room; all are closed.
     pub lost: bool,
+    /// A datagram's or record's bytes were more than the buffer takes; the rest is lost. Never on a stream.
+    pub truncated: bool,
+    /// Nobody will send any more: 0 bytes, and no message without bytes. Never on a datagram socket.
+    pub end_of_stream: bool,
+    /// Who sent it, on a datagram socket, if something was received.
+    pub from: Option<UnixAddress>,
 }
 
 impl<B: IoBuf> ReceivedFds<B> {
@@ -156,7 +186,7 @@ impl<B: IoBuf> ReceivedFds<B> {
     }
 }
 
-impl<B: IoBufMut> Describe for RecvFds<B> {
+impl<B: IoBufMut, H: UnixEnd> Describe for RecvFds<B, H> {
     type Parts = B;
 
     fn options_mut(&mut self) -> &mut Options {
@@ -164,8 +194,9 @@ impl<B: IoBufMut> Describe for RecvFds<B> {
     }
 
     fn describe(self) -> (B, Request) {
-        let op = Op::RecvFds { into: RawLent::NONE, passing: Passing::NONE };
-        let request = Request::new(Kind::RecvFds, Target::Handle(self.stream), op, self.options);
+        let op =
+            Op::RecvFds { into: RawLent::NONE, passing: Passing::NONE, unit: H::CARRIES, got: Got::Nothing };
+        let request = Request::new(Kind::RecvFds, Target::Handle(self.socket.id()), op, self.options);
         (self.buf, Request { want: Some(self.most), ..request })
     }
 
@@ -175,16 +206,19 @@ impl<B: IoBufMut> Describe for RecvFds<B> {
         if most > MOST_DESCRIPTORS {
             request.target = Target::Nothing;
         }
-        let passing = core.new_parcel(Parcel::to_receive(most.min(MOST_DESCRIPTORS)));
-        request.op = Op::RecvFds { into, passing };
+        let passing = core.new_parcel(Parcel::to_receive(most.min(MOST_DESCRIPTORS), H::CARRIES));
+        request.op = Op::RecvFds { into, passing, unit: H::CARRIES, got: Got::Nothing };
     }
 }
 
-impl<B: IoBufMut> Operation for RecvFds<B> {
+impl<B: IoBufMut, H: UnixEnd> Operation for RecvFds<B, H> {
     type Output = ReceivedFds<B>;
 
     fn finish(buf: B, mut end: End) -> ReceivedFds<B> {
         let (descriptors, lost) = std::mem::take(&mut end.descriptors);
-        ReceivedFds { bytes: end.moved, buf, result: end.result(), descriptors, lost }
+        let (truncated, _) = end.message.unwrap_or_default();
+        let (from, end_of_stream) = (end.unix_peer.take(), end.end_of_stream);
+        let result = end.result();
+        ReceivedFds { bytes: end.moved, buf, result, descriptors, lost, truncated, end_of_stream, from }
     }
 }

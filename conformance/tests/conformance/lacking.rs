@@ -79,9 +79,22 @@ fn local(subject: &Subject) {
     let connected = Slot::new();
     io.connect_unix("/nowhere", keep(&connected));
     io.run().unwrap();
-    let errors =
-        [connected.one().unwrap_err(), io.listen_unix("x").unwrap_err(), io.unix_pair().unwrap_err()];
-    let expected = [Kind::ConnectUnix, Kind::ListenUnix, Kind::UnixPair];
+    let errors = [
+        connected.one().unwrap_err(),
+        io.listen_unix("x").unwrap_err(),
+        io.unix_pair().unwrap_err(),
+        io.bind_unix_datagram("x").unwrap_err(),
+        io.unix_datagram_pair().unwrap_err(),
+    ];
+    let expected = [
+        Kind::ConnectUnix,
+        Kind::ListenUnix,
+        Kind::UnixPair,
+        Kind::BindUnixDatagram,
+        Kind::UnixDatagramPair,
+        Kind::ListenUnixSeqpacket,
+        Kind::UnixSeqpacketPair,
+    ];
     for (error, kind) in errors.into_iter().zip(expected) {
         assert_eq!((error.kind(), error.operation()), (ErrorKind::Unsupported, kind));
     }

@@ -29,6 +29,7 @@ mod hanging;
 mod input;
 mod lacking;
 mod local;
+mod local_datagram;
 mod moving;
 mod odin;
 mod panics;
@@ -43,6 +44,7 @@ mod remote;
 mod remote_ends;
 mod remote_many;
 mod send_file;
+mod seqpacket;
 mod skips;
 mod smoke;
 mod sockets_accept;
@@ -97,6 +99,7 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("input", input::CASES),
     ("lacking", lacking::CASES),
     ("local", local::CASES),
+    ("local_datagram", local_datagram::CASES),
     ("moving", moving::CASES),
     ("odin", odin::CASES),
     ("panics", panics::CASES),
@@ -108,6 +111,7 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("remote_ends", remote_ends::CASES),
     ("remote_many", remote_many::CASES),
     ("send_file", send_file::CASES),
+    ("seqpacket", seqpacket::CASES),
     ("smoke", smoke::CASES),
     ("splice", splice::CASES),
     ("sockets_accept", sockets_accept::CASES),

@@ -136,7 +136,7 @@ fn bad_input(subject: &Subject) {
 }
 
 /// As another program sends them.
-fn send_by_hand(socket: &Socket, bytes: &[u8], descriptors: &[impl AsFd]) {
+pub fn send_by_hand(socket: impl AsFd, bytes: &[u8], descriptors: &[impl AsFd]) {
     let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
     let mut control = SendAncillaryBuffer::new(&mut space);

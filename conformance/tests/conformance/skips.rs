@@ -44,6 +44,8 @@ pub const SKIPS: &[(&str, &str, &str)] = &[
     ("moving::a_dropped_detached_closes", "sim", "it looks at the descriptor"),
     ("moving::a_listener_moves_with_its_waiting_connections", "sim", "its peers are sockets of std"),
     ("local::*", "sim", "it has no Unix sockets: see lacking"),
+    ("local_datagram::*", "sim", "it has no Unix sockets: see lacking"),
+    ("seqpacket::*", "sim", "it has no Unix sockets: see lacking"),
     ("passing::*", "sim", "it has no Unix sockets: see lacking"),
     ("pipes::*", "sim", "it has no pipes: see lacking"),
     ("poll::each_kind_of_readiness", "kqueue-freebsd", "its kqueue doesn't tell of urgent data"),

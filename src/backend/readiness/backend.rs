@@ -146,6 +146,10 @@ impl<S: Selector> Backend for Readiness<S> {
             | Kind::SendTo
             | Kind::SendDatagram
             | Kind::SendMsg
+            | Kind::RecvRecord
+            | Kind::RecvRecordVectored
+            | Kind::SendRecord
+            | Kind::SendRecordVectored
             | Kind::RecvFds
             | Kind::SendFds
             | Kind::Poll

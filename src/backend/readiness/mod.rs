@@ -178,9 +178,12 @@ impl<S: Selector> Readiness<S> {
     }
 
     /// Whether nothing will tell when a call that would have to wait may be tried again: a connect to a Unix listener with
-    /// a full queue (connect(2), EAGAIN).
+    /// a full queue (connect(2), EAGAIN), a datagram for a receiver with one.
     fn tells_nothing(&mut self, index: u32, means: Means) -> bool {
-        means == Means::Socket && matches!(self.shots.get(index).call, Syscall::Connect { begun: false, .. })
+        let call = self.shots.get(index).call;
+        let apart =
+            matches!(call, Syscall::Connect { begun: false, .. } | Syscall::SendMessage { apart: true, .. });
+        means == Means::Socket && apart
     }
 
     /// A receive that brought less than it had room for has emptied a TCP stream: the next one needn't try.

@@ -82,16 +82,37 @@ impl Calls for System {
         unix::check(descriptor, kind)
     }
 
-    fn listen_local(&mut self, address: &UnixAddress, backlog: u32) -> Result<RawDescriptor, Error> {
-        local::listen(address, backlog)
+    fn listen_local(
+        &mut self,
+        address: &UnixAddress,
+        backlog: u32,
+        kind: Kind,
+    ) -> Result<RawDescriptor, Error> {
+        local::listen(address, backlog, kind)
     }
 
-    fn local_stream(&mut self) -> Result<RawDescriptor, Error> {
-        local::stream()
+    fn local_connection(&mut self, records: bool) -> Result<RawDescriptor, Error> {
+        local::unconnected(records)
     }
 
-    fn local_pair(&mut self) -> Result<[RawDescriptor; 2], Error> {
-        local::pair()
+    fn tell_records(&mut self, descriptor: RawDescriptor, on: bool) {
+        local::tell_records(unix::borrow(&descriptor), on);
+    }
+
+    fn local_pair(&mut self, kind: Kind) -> Result<[RawDescriptor; 2], Error> {
+        local::pair(kind)
+    }
+
+    fn bind_local_datagram(&mut self, address: &UnixAddress) -> Result<RawDescriptor, Error> {
+        local::bind_datagram(address)
+    }
+
+    fn connect_local_datagram(
+        &mut self,
+        descriptor: RawDescriptor,
+        to: Option<&UnixAddress>,
+    ) -> Result<(), Error> {
+        local::connect_datagram(descriptor, to)
     }
 
     fn unix_address(&mut self, descriptor: RawDescriptor, kind: Kind) -> Result<UnixAddress, Error> {

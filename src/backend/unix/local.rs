@@ -9,14 +9,14 @@ use rustix::io::Errno;
 use rustix::net::addr::SocketAddrArg;
 use rustix::net::{self, AddressFamily, SocketAddrAny, SocketAddrUnix, SocketType, sockopt};
 
-use super::{Address, RawDescriptor, borrow, os_error, system};
+use super::{Address, RawDescriptor, borrow, option, os_error, system};
 use crate::handle::HandleKind;
 use crate::local::{Credentials, Name, UnixAddress};
 use crate::op::Kind;
 use crate::{Error, ErrorKind};
 
-fn socket(kind: Kind) -> Result<OwnedFd, Error> {
-    system::socket(AddressFamily::UNIX, SocketType::STREAM, None).map_err(os_error(kind))
+fn socket(sort: SocketType, kind: Kind) -> Result<OwnedFd, Error> {
+    system::socket(AddressFamily::UNIX, sort, None).map_err(os_error(kind))
 }
 
 /// As the system takes it.
@@ -34,7 +34,9 @@ fn raw(address: &UnixAddress, kind: Kind) -> Result<SocketAddrUnix, Error> {
 }
 
 fn named(address: &SocketAddrUnix) -> UnixAddress {
-    let name = match (address.path_bytes(), system::abstract_name(address)) {
+    // Behind the longest path the system's zero byte would be taken for a part of it.
+    let path = address.path_bytes().map(|path| path.split(|&byte| byte == 0).next().unwrap_or_default());
+    let name = match (path, system::abstract_name(address)) {
         (Some(path), _) if !path.is_empty() => Name::Path(PathBuf::from(OsStr::from_bytes(path))),
         (_, Some(name)) if !name.is_empty() => Name::Abstract(name.to_vec()),
         _ => Name::Unnamed,
@@ -63,22 +65,75 @@ impl Address {
     }
 }
 
-pub(in crate::backend) fn listen(address: &UnixAddress, backlog: u32) -> Result<RawDescriptor, Error> {
-    let address = raw(address, Kind::ListenUnix)?;
-    let socket = socket(Kind::ListenUnix)?;
-    let error = os_error(Kind::ListenUnix);
+/// Listens for what the kind says.
+pub(in crate::backend) fn listen(
+    address: &UnixAddress,
+    backlog: u32,
+    kind: Kind,
+) -> Result<RawDescriptor, Error> {
+    let address = raw(address, kind)?;
+    let sort = if kind == Kind::ListenUnixSeqpacket { SocketType::SEQPACKET } else { SocketType::STREAM };
+    let socket = socket(sort, kind)?;
+    let error = os_error(kind);
     net::bind(&socket, &address).map_err(&error)?;
     net::listen(&socket, i32::try_from(backlog).unwrap_or(i32::MAX)).map_err(&error)?;
     Ok(socket.into_raw_fd())
 }
 
-pub(in crate::backend) fn stream() -> Result<RawDescriptor, Error> {
-    socket(Kind::ConnectUnix).map(IntoRawFd::into_raw_fd)
+/// A socket to connect with, for a stream or for records.
+pub(in crate::backend) fn unconnected(records: bool) -> Result<RawDescriptor, Error> {
+    let sort = if records { SocketType::SEQPACKET } else { SocketType::STREAM };
+    let socket = socket(sort, Kind::ConnectUnix)?;
+    if records {
+        tell_records(&socket, true);
+    }
+    Ok(socket.into_raw_fd())
 }
 
-pub(in crate::backend) fn pair() -> Result<[RawDescriptor; 2], Error> {
-    let (one, other) = system::socket_pair(SocketType::STREAM).map_err(os_error(Kind::UnixPair))?;
+/// Has the system say of every record when it came, so that an empty one and the end are told apart; or no longer. On a
+/// socket that doesn't fail; without it an empty record would look like the end.
+pub(in crate::backend) fn tell_records(socket: impl AsFd, on: bool) {
+    let _ = option::set(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMP, i32::from(on));
+}
+
+/// Two sockets of what the kind says, connected to each other.
+pub(in crate::backend) fn pair(kind: Kind) -> Result<[RawDescriptor; 2], Error> {
+    let sort = match kind {
+        Kind::UnixDatagramPair => SocketType::DGRAM,
+        Kind::UnixSeqpacketPair => SocketType::SEQPACKET,
+        _ => SocketType::STREAM,
+    };
+    let (one, other) = system::socket_pair(sort).map_err(os_error(kind))?;
+    if kind == Kind::UnixSeqpacketPair {
+        tell_records(&one, true);
+        tell_records(&other, true);
+    }
     Ok([one.into_raw_fd(), other.into_raw_fd()])
+}
+
+/// A datagram socket, without a name if the address is none.
+pub(in crate::backend) fn bind_datagram(address: &UnixAddress) -> Result<RawDescriptor, Error> {
+    let kind = Kind::BindUnixDatagram;
+    let socket = socket(SocketType::DGRAM, kind)?;
+    if !address.is_unnamed() {
+        net::bind(&socket, &raw(address, kind)?).map_err(os_error(kind))?;
+    }
+    Ok(socket.into_raw_fd())
+}
+
+/// Connects a datagram socket, to nobody if there is no address. It doesn't wait.
+pub(in crate::backend) fn connect_datagram(
+    descriptor: RawDescriptor,
+    to: Option<&UnixAddress>,
+) -> Result<(), Error> {
+    let socket = borrow(&descriptor);
+    match to {
+        Some(to) => {
+            let kind = Kind::ConnectUnixDatagram;
+            net::connect(socket, &raw(to, kind)?).map_err(os_error(kind))
+        }
+        None => net::connect_unspec(socket).map_err(os_error(Kind::DisconnectUnixDatagram)),
+    }
 }
 
 pub(in crate::backend) fn address(descriptor: RawDescriptor, kind: Kind) -> Result<UnixAddress, Error> {
@@ -102,11 +157,17 @@ pub(in crate::backend) fn credentials(descriptor: RawDescriptor) -> Result<Crede
 pub(super) fn check(descriptor: &OwnedFd, kind: HandleKind) -> Result<bool, Error> {
     let error = os_error(Kind::Adopt);
     let local = system::family(descriptor.as_fd()).map_err(&error)? == AddressFamily::UNIX;
-    let stream = sockopt::socket_type(descriptor).map_err(&error)? == SocketType::STREAM;
+    let sort = sockopt::socket_type(descriptor).map_err(&error)?;
     let listening = system::listens(descriptor.as_fd()).map_err(&error)?;
     let right = match kind {
-        HandleKind::UnixListener => listening,
-        _ => !listening && net::getpeername(descriptor).is_ok(),
+        HandleKind::UnixDatagram => sort == SocketType::DGRAM,
+        HandleKind::UnixListener => sort == SocketType::STREAM && listening,
+        HandleKind::UnixSeqpacketListener => sort == SocketType::SEQPACKET && listening,
+        _ => {
+            let wanted =
+                if kind == HandleKind::UnixSeqpacket { SocketType::SEQPACKET } else { SocketType::STREAM };
+            sort == wanted && !listening && net::getpeername(descriptor).is_ok()
+        }
     };
-    if local && stream && right { Ok(false) } else { Err(Error::new(ErrorKind::InvalidInput, Kind::Adopt)) }
+    if local && right { Ok(false) } else { Err(Error::new(ErrorKind::InvalidInput, Kind::Adopt)) }
 }

@@ -5,6 +5,8 @@ use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{Address, Message, system};
+use crate::UnixAddress;
+use crate::engine::op::Unit;
 use crate::udp::{Ecn, PacketInfo, RecvControl, SendControl};
 
 /// Room for control data in bytes. What `UdpOptions` can switch on takes 112 of them at most, what `SendControl` can
@@ -33,27 +35,40 @@ struct Control {
 const _: () = assert!(align_of::<libc::cmsghdr>() <= 8);
 
 /// What the system told of a received message, apart from its bytes.
-#[derive(Copy, Clone, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Arrival {
     pub(crate) from: Option<SocketAddr>,
+    pub(crate) local: Option<UnixAddress>,
     pub(crate) truncated: bool,
     pub(crate) control: RecvControl,
 }
 
 impl Head {
     /// For a receive: room for all of it.
-    pub(crate) fn room() -> Head {
-        Head { address: Address::empty(), control: Control { bytes: [0; ROOM], length: ROOM } }
+    pub(crate) fn room(unit: Unit) -> Head {
+        let length = match unit {
+            Unit::Datagram => ROOM,
+            // Where there is room the system would put descriptors that nobody has asked for.
+            Unit::LocalDatagram | Unit::Bytes => 0,
+            // For the beginning of when it came, but for no descriptors.
+            Unit::Record => HEADER,
+        };
+        Head { address: Address::empty(), control: Control { bytes: [0; ROOM], length } }
     }
 
     /// For a send; without an address to the connected one. `towards` is the destination as far as it is known. The
     /// control data is within its ranges, and doesn't name an interface towards nowhere.
-    pub(crate) fn to(address: Option<SocketAddr>, towards: Option<IpAddr>, control: &SendControl) -> Head {
-        let mut head = Head::room();
-        head.address = address.map_or(Address { length: 0, ..Address::empty() }, Address::of);
+    pub(crate) fn to(address: Option<Address>, towards: Option<IpAddr>, control: &SendControl) -> Head {
+        let mut head = Head::room(Unit::Datagram);
+        head.address = address.unwrap_or(Address::none());
         head.control.length = 0;
         head.control.fill(towards, control);
         head
+    }
+
+    /// Whether it says where to.
+    pub(crate) fn is_addressed(&self) -> bool {
+        self.address.length > 0
     }
 
     /// Writes into a message header where address and control data are.
@@ -72,10 +87,10 @@ impl Head {
     pub(crate) fn arrival(&mut self, message: &Message) -> Arrival {
         self.address.length = message.0.msg_namelen as _;
         let written: usize = message.0.msg_controllen as _;
-        let mut control = parse(&self.control.bytes[..written.min(ROOM)]);
-        control.truncated = message.0.msg_flags & libc::MSG_CTRUNC != 0;
+        let mut control = parse(&self.control.bytes[..written.min(self.control.length)]);
+        control.truncated = self.control.length > 0 && message.0.msg_flags & libc::MSG_CTRUNC != 0;
         let truncated = message.0.msg_flags & libc::MSG_TRUNC != 0;
-        Arrival { from: self.address.get(), truncated, control }
+        Arrival { from: self.address.get(), local: self.address.get_local(), truncated, control }
     }
 }
 

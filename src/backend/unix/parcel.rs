@@ -4,7 +4,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 
-use super::system;
+use super::{Address, system};
+use crate::UnixAddress;
+use crate::engine::op::Unit;
 
 /// The most descriptors that one message carries: `SCM_MAX_FD`.
 pub(crate) const MOST_DESCRIPTORS: usize = 253;
@@ -29,40 +31,67 @@ const fn space(descriptors: usize) -> usize {
     (unsafe { libc::CMSG_SPACE((descriptors * DESCRIPTOR) as u32) }) as usize
 }
 
-const ROOM: usize = space(MOST_DESCRIPTORS);
+/// The room for when a record came, which the system puts first.
+const STAMP: usize = {
+    // SAFETY: it only computes.
+    (unsafe { libc::CMSG_SPACE(size_of::<libc::timeval>() as u32) }) as usize
+};
+
+const ROOM: usize = STAMP + space(MOST_DESCRIPTORS);
 
 #[repr(C, align(8))]
 struct Control([u8; ROOM]);
 
 const _: () = assert!(align_of::<libc::cmsghdr>() <= 8);
 
-/// One message: its header, its one piece of memory, and the descriptors.
+/// One message: its header, its one piece of memory, the descriptors, and where it goes or comes from.
 pub(crate) struct Parcel {
     message: MaybeUninit<libc::msghdr>,
     piece: libc::iovec,
     control: Control,
     /// How much of it is sent, or may be received.
     length: usize,
+    /// How many descriptors may be received.
+    most: usize,
+    address: Address,
     /// The system has written what it received, and nobody has taken it yet.
     arrived: bool,
 }
 
+/// What a parcel has brought.
+#[derive(Default)]
+pub(crate) struct Delivery {
+    pub(crate) descriptors: Vec<OwnedFd>,
+    /// There were some for which there was no room, here or in the process: all are closed.
+    pub(crate) lost: bool,
+    /// The message was longer than the memory for it.
+    pub(crate) truncated: bool,
+    pub(crate) from: Option<UnixAddress>,
+}
+
 impl Parcel {
-    fn with(length: usize) -> Parcel {
+    fn with(length: usize, most: usize, address: Address) -> Parcel {
         let piece = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
         let control = Control([0; ROOM]);
-        Parcel { message: MaybeUninit::zeroed(), piece, control, length, arrived: false }
+        Parcel { message: MaybeUninit::zeroed(), piece, control, length, most, address, arrived: false }
     }
 
     /// Room for so many descriptors, at most `MOST_DESCRIPTORS`.
-    pub(crate) fn to_receive(descriptors: usize) -> Parcel {
+    pub(crate) fn to_receive(descriptors: usize, unit: Unit) -> Parcel {
         assert!(descriptors <= MOST_DESCRIPTORS, "checked before");
-        Parcel::with(if descriptors == 0 { 0 } else { space(descriptors) })
+        let length = if descriptors == 0 { 0 } else { space(descriptors) };
+        match unit {
+            Unit::Record => Parcel::with(STAMP + length, descriptors, Address::none()),
+            Unit::LocalDatagram => Parcel::with(length, descriptors, Address::empty()),
+            _ => Parcel::with(length, descriptors, Address::none()),
+        }
     }
 
     /// With these descriptors, at most `MOST_DESCRIPTORS`, which stay open until the message is sent.
-    pub(crate) fn to_send(descriptors: &[OwnedFd]) -> Parcel {
-        let mut parcel = Parcel::to_receive(descriptors.len());
+    pub(crate) fn to_send(descriptors: &[OwnedFd], to: Option<Address>) -> Parcel {
+        assert!(descriptors.len() <= MOST_DESCRIPTORS, "checked before");
+        let length = if descriptors.is_empty() { 0 } else { space(descriptors.len()) };
+        let mut parcel = Parcel::with(length, 0, to.unwrap_or(Address::none()));
         if descriptors.is_empty() {
             return parcel;
         }
@@ -86,6 +115,10 @@ impl Parcel {
         let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
         header.msg_iov = &raw mut self.piece;
         header.msg_iovlen = 1;
+        if self.address.length > 0 {
+            header.msg_name = self.address.storage.as_mut_ptr().cast();
+            header.msg_namelen = self.address.length as _;
+        }
         if self.length > 0 {
             header.msg_control = self.control.0.as_mut_ptr().cast();
             header.msg_controllen = self.length as _;
@@ -98,15 +131,26 @@ impl Parcel {
         self.arrived = true;
     }
 
-    /// The descriptors that were received, once; and whether some were lost, because there was no room for them here or
-    /// in the process: then the others are closed.
-    pub(crate) fn take(&mut self) -> (Vec<OwnedFd>, bool) {
+    /// Whether the system has told anything beside the bytes.
+    pub(crate) fn is_told(&self) -> bool {
+        // SAFETY: zeroed at first, and `message` has written it before the shot.
+        unsafe { self.message.assume_init_ref() }.msg_controllen > 0
+    }
+
+    /// Whether it says where it goes.
+    pub(crate) fn is_addressed(&self) -> bool {
+        self.address.length > 0
+    }
+
+    /// What was received, once.
+    pub(crate) fn take(&mut self) -> Delivery {
         if !std::mem::take(&mut self.arrived) {
-            return (Vec::new(), false);
+            return Delivery::default();
         }
         // SAFETY: zeroed at first, and `message` has written it before the shot.
         let message = unsafe { self.message.assume_init_ref() };
-        let lost = message.msg_flags & libc::MSG_CTRUNC != 0;
+        let mut lost = message.msg_flags & libc::MSG_CTRUNC != 0;
+        let truncated = message.msg_flags & libc::MSG_TRUNC != 0;
         let written: usize = message.msg_controllen as _;
         let written = written.min(self.length);
         let mut descriptors = Vec::new();
@@ -122,10 +166,13 @@ impl Parcel {
             }
             rest = &rest[end.next_multiple_of(ALIGNMENT).min(rest.len())..];
         }
+        // Alignment may have left room for one more than was asked for.
+        lost |= descriptors.len() > self.most;
         if lost {
             descriptors.clear();
         }
-        (descriptors, lost)
+        self.address.length = message.msg_namelen as _;
+        Delivery { descriptors, lost, truncated, from: self.address.get_local() }
     }
 
     /// Where it lies, for whoever frees it.

@@ -40,8 +40,10 @@ pub(in crate::backend) enum Syscall {
         message: NonNull<Message>,
         flags: c_int,
     },
+    /// `apart`: whether it goes is a matter of who receives it, which the socket's own readiness says nothing of.
     SendMessage {
         message: NonNull<Message>,
+        apart: bool,
     },
     /// `offset`: where in the file; `None` for where it stands.
     Read {
@@ -125,7 +127,9 @@ impl Syscall {
             Op::RecvVectored { pieces, .. } if socket => {
                 Syscall::RecvMessage { message: pieces.message(), flags: 0 }
             }
-            Op::SendVectored { pieces, .. } if socket => Syscall::SendMessage { message: pieces.message() },
+            Op::SendVectored { pieces, .. } if socket => {
+                Syscall::SendMessage { message: pieces.message(), apart: false }
+            }
             Op::RecvVectored { pieces, .. } => {
                 let (pieces, count) = pieces.array();
                 Syscall::ReadVectored { pieces, count, offset: None }
@@ -134,14 +138,19 @@ impl Syscall {
                 let (pieces, count) = pieces.array();
                 Syscall::WriteVectored { pieces, count, offset: None }
             }
-            Op::RecvMessage { envelope } => Syscall::RecvMessage { message: envelope.message(), flags: 0 },
-            Op::SendMessage { envelope } => Syscall::SendMessage { message: envelope.message() },
-            Op::RecvFds { into, passing } => {
+            Op::RecvMessage { envelope, .. } => {
+                Syscall::RecvMessage { message: envelope.message(), flags: 0 }
+            }
+            op @ Op::SendMessage { envelope, .. } => {
+                Syscall::SendMessage { message: envelope.message(), apart: op.is_ready_in_vain() }
+            }
+            Op::RecvFds { into, passing, .. } => {
                 let message = passing.message(into.memory.as_ptr(), into.length).cast();
                 Syscall::RecvMessage { message, flags: system::RECV_CLOSE_ON_EXEC }
             }
-            Op::SendFds { from, length, passing } => {
-                Syscall::SendMessage { message: passing.message(from.cast_mut(), *length).cast() }
+            op @ Op::SendFds { from, length, passing, .. } => {
+                let message = passing.message(from.cast_mut(), *length).cast();
+                Syscall::SendMessage { message, apart: op.is_ready_in_vain() }
             }
             Op::ReadAt { into, offset, .. } => {
                 let (memory, length) = rest(into.memory.as_ptr(), into.length, moved);
@@ -279,7 +288,7 @@ impl Syscall {
                 Syscall::RecvMessage { message, flags: more } => {
                     answer(libc::recvmsg(descriptor, message.as_ptr().cast(), flags | more))
                 }
-                Syscall::SendMessage { message } => {
+                Syscall::SendMessage { message, .. } => {
                     let flags = flags | system::NO_SIGNAL;
                     answer(libc::sendmsg(descriptor, message.as_ptr().cast(), flags))
                 }

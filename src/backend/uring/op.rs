@@ -5,7 +5,7 @@ use io_uring::{opcode, squeue, types};
 use super::{READINESS, files};
 use crate::backend::{Shot, system, unix};
 use crate::engine::handles::Lane;
-use crate::engine::op::Op;
+use crate::engine::op::{Op, Unit};
 
 /// The most bytes that one shot moves: a completion's result has 31 bits, and the kernel stops there
 /// (`MAX_RW_COUNT`, read(2)). The engine goes on where it matters.
@@ -45,9 +45,11 @@ pub(super) fn prepare(shot: &Shot<'_>) -> squeue::Entry {
             let flags = libc::MSG_NOSIGNAL as u32;
             opcode::SendMsg::new(fd, pieces.message().as_ptr().cast_const().cast()).flags(flags).build()
         }
-        Op::RecvMessage { envelope } => opcode::RecvMsg::new(fd, envelope.message().as_ptr().cast()).build(),
-        Op::SendMessage { envelope } => {
-            let flags = libc::MSG_NOSIGNAL as u32;
+        Op::RecvMessage { envelope, .. } => {
+            opcode::RecvMsg::new(fd, envelope.message().as_ptr().cast()).build()
+        }
+        Op::SendMessage { envelope, unit } => {
+            let flags = (libc::MSG_NOSIGNAL | own_waiting(*unit)) as u32;
             opcode::SendMsg::new(fd, envelope.message().as_ptr().cast_const().cast()).flags(flags).build()
         }
         Op::ReadAt { into, offset, .. } => {
@@ -71,14 +73,14 @@ pub(super) fn prepare(shot: &Shot<'_>) -> squeue::Entry {
         Op::Sync { .. } | Op::Truncate { .. } | Op::Allocate { .. } | Op::Path(_) => {
             files::prepare(shot.op, fd)
         }
-        Op::RecvFds { into, passing } => {
+        Op::RecvFds { into, passing, .. } => {
             let message = passing.message(into.memory.as_ptr(), into.length);
             let flags = system::RECV_CLOSE_ON_EXEC as u32;
             opcode::RecvMsg::new(fd, message.as_ptr().cast()).flags(flags).build()
         }
-        Op::SendFds { from, length, passing } => {
+        Op::SendFds { from, length, passing, unit } => {
             let message = passing.message(from.cast_mut(), *length);
-            let flags = libc::MSG_NOSIGNAL as u32;
+            let flags = (libc::MSG_NOSIGNAL | own_waiting(*unit)) as u32;
             opcode::SendMsg::new(fd, message.as_ptr().cast_const().cast()).flags(flags).build()
         }
         Op::Poll { interest, many, .. } => {
@@ -90,6 +92,12 @@ pub(super) fn prepare(shot: &Shot<'_>) -> squeue::Entry {
         }
     };
     entry.user_data(user_data)
+}
+
+/// A datagram of a Unix socket is copied before the kernel looks whether its receiver has room; when io_uring then waits and
+/// tries again by itself, it goes on behind the bytes that were copied, and an empty one is sent (6.18). So the engine waits.
+fn own_waiting(unit: Unit) -> i32 {
+    if unit == Unit::LocalDatagram { libc::MSG_DONTWAIT } else { 0 }
 }
 
 /// Closing a socket never waits, unless it lingers: then on a thread of the kernel's.
@@ -106,7 +114,7 @@ pub(super) fn rest(memory: *mut u8, length: usize, moved: usize) -> (*mut u8, u3
 
 fn prepare_readiness(shot: &Shot<'_>) -> squeue::Entry {
     let events = match (shot.op.lane(), shot.op) {
-        (Lane::Send, _) | (_, Op::SendMessage { .. }) => libc::POLLOUT,
+        (Lane::Send, _) | (_, Op::SendMessage { .. } | Op::SendFds { .. }) => libc::POLLOUT,
         (Lane::Receive | Lane::Free, _) => libc::POLLIN,
     };
     opcode::PollAdd::new(types::Fd(shot.descriptor), events as u32).build()

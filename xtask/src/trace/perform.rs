@@ -19,6 +19,7 @@ pub fn perform(operation: &str) -> Result<bool, Failure> {
         "Poll" | "PollMany" => readiness(&io, operation)?,
         "ConnectUnix" => local(&io)?,
         "RecvFds" | "SendFds" => passing(&io, operation)?,
+        "RecvRecord" | "RecvRecordVectored" | "SendRecord" | "SendRecordVectored" => records(&io, operation)?,
         "Open" | "OpenFifo" | "Stat" => paths(&io, operation)?,
         "ReadAt" | "ReadAtVectored" | "WriteAt" | "WriteAtVectored" => positions(&io, operation)?,
         "Read" | "Write" | "Seek" => cursor(&io, operation)?,
@@ -134,6 +135,25 @@ fn passing(io: &EventLoop, operation: &str) -> Result<(), Failure> {
     io.submit(send, |_, _, _| ());
     io.run()?;
     Ok(between_marks(io, op::RecvFds::new(other, vec![0; 64], 1)).result?)
+}
+
+fn records(io: &EventLoop, operation: &str) -> Result<(), Failure> {
+    let (one, other) = io.unix_seqpacket_pair()?;
+    match operation {
+        "SendRecord" => return Ok(between_marks(io, op::SendRecord::new(one, "hello")).result?),
+        "SendRecordVectored" => {
+            return Ok(between_marks(io, op::SendRecordVectored::new(one, ["hel", "lo"])).result?);
+        }
+        _ => io.send_record(one, "hello", |_, _, _| ()),
+    };
+    io.run()?;
+    match operation {
+        "RecvRecord" => Ok(between_marks(io, op::RecvRecord::new(other, vec![0; 64])).result?),
+        _ => {
+            let bufs = [vec![0; 2], vec![0; 64]];
+            Ok(between_marks(io, op::RecvRecordVectored::new(other, bufs)).result?)
+        }
+    }
 }
 
 fn paths(io: &EventLoop, operation: &str) -> Result<(), Failure> {
