@@ -34,6 +34,7 @@ mod moving;
 mod odin;
 mod panics;
 mod passing;
+mod passing_messages;
 mod peer;
 mod pipes;
 mod poll;
@@ -104,6 +105,7 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("odin", odin::CASES),
     ("panics", panics::CASES),
     ("passing", passing::CASES),
+    ("passing_messages", passing_messages::CASES),
     ("pipes", pipes::CASES),
     ("poll", poll::CASES),
     ("random", random::CASES),

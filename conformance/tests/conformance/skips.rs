@@ -46,6 +46,7 @@ pub const SKIPS: &[(&str, &str, &str)] = &[
     ("local::*", "sim", "it has no Unix sockets: see lacking"),
     ("local_datagram::*", "sim", "it has no Unix sockets: see lacking"),
     ("seqpacket::*", "sim", "it has no Unix sockets: see lacking"),
+    ("passing_messages::*", "sim", "it has no Unix sockets: see lacking"),
     ("passing::*", "sim", "it has no Unix sockets: see lacking"),
     ("pipes::*", "sim", "it has no pipes: see lacking"),
     ("poll::each_kind_of_readiness", "kqueue-freebsd", "its kqueue doesn't tell of urgent data"),
