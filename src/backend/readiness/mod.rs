@@ -54,7 +54,8 @@ pub(crate) struct Readiness<S> {
     unasked: u32,
 }
 
-/// How long a connect waits that finds a listener's queue full, where nothing tells when there is room (a Unix socket's).
+/// How long a connect waits that finds a Unix listener's queue full, or a datagram its receiver's, where nothing tells when there is
+/// room.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// So many waits in a row may be content with what was done without waiting; then others have their turn.
