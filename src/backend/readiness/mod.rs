@@ -160,8 +160,11 @@ impl<S: Selector> Readiness<S> {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     if self.tells_nothing(index, means) {
-                        self.try_later(index);
-                        return true;
+                        let unwanted = self.shots.get(index).unwanted;
+                        if !unwanted {
+                            self.try_later(index);
+                        }
+                        return !unwanted;
                     }
                     self.descriptors.of(descriptor).ready[queue as usize] = false;
                     return false;
