@@ -1,6 +1,8 @@
 //! The simulated backend: random programs by the hundred thousand, the same programs on the system, and what a
 //! simulation promises.
 
+#[path = "../backends/mod.rs"]
+mod backends;
 #[path = "../programs/mod.rs"]
 mod programs;
 mod same;

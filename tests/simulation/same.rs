@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use nbio::{
-    Backend, Builder, Error, EventLoop, Half, Linger, ListenOptions, OpId, Simulation, TcpListener,
-    TcpOptions, TcpStream, op,
+    Builder, Error, EventLoop, Half, Linger, ListenOptions, OpId, Simulation, TcpListener, TcpOptions,
+    TcpStream, op,
 };
 
+use crate::backends::{SYSTEMS, System};
 use crate::programs::address::own_address;
 
 type Io = EventLoop<()>;
@@ -411,14 +412,14 @@ fn read_again(
 }
 
 /// Runs a program on both grounds, a step at a time.
-fn compare(seed: u64) {
+fn compare(seed: u64, (name, system): System) {
     let steps = draw(seed);
     let simulation = Simulation::new(seed);
     let mut simulated = Run::new(Builder::new().simulation(&simulation).build().unwrap());
-    let mut real = Run::new(Builder::new().backend(Backend::IoUring).build().unwrap());
+    let mut real = Run::new(system().build().unwrap());
     let mut before = Vec::new();
     for (number, step) in steps.iter().enumerate() {
-        let explain = || format!("program {seed}, step {number} of {steps:?}\nbefore: {before:?}");
+        let explain = || format!("program {seed} on {name}, step {number} of {steps:?}\nbefore: {before:?}");
         simulated.perform(step);
         real.perform(step);
         let mut expected = simulated.settle();
@@ -434,12 +435,13 @@ fn compare(seed: u64) {
         assert!(same, "{}\n{}", explain(), what());
         before.push(wanted);
     }
-    assert_eq!(simulated.io.in_flight(), real.io.in_flight(), "program {seed}: {steps:?}");
+    assert_eq!(simulated.io.in_flight(), real.io.in_flight(), "program {seed} on {name}: {steps:?}");
 }
 
 #[test]
 fn programs_have_the_same_results_in_a_simulation_and_on_the_system() {
-    for seed in crate::programs::chosen().unwrap_or(0..1_000) {
-        compare(seed);
+    match crate::programs::chosen() {
+        Some(seeds) => seeds.for_each(|seed| SYSTEMS.iter().for_each(|&system| compare(seed, system))),
+        None => (0..1_200).zip(SYSTEMS.iter().cycle()).for_each(|(seed, &system)| compare(seed, system)),
     }
 }
