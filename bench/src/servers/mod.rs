@@ -17,6 +17,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use ::nbio::Backend;
 use anyhow::Context;
 use socket2::{Domain, Socket, Type};
 
@@ -36,6 +37,9 @@ pub enum Server {
     Raw,
     /// nbio's callbacks, on io_uring
     Nbio,
+    /// The same program on epoll
+    #[serde(rename = "nbio-epoll")]
+    NbioEpoll,
     /// Bare mio loop, edge triggered
     Mio,
     /// Tokio, current_thread runtime, a task per connection
@@ -66,7 +70,8 @@ pub fn serve(args: &Args) -> anyhow::Result<()> {
     }
     match args.server {
         Server::Raw => raw::run(),
-        Server::Nbio => nbio::run(),
+        Server::Nbio => nbio::run(Backend::IoUring),
+        Server::NbioEpoll => nbio::run(Backend::Epoll),
         Server::Mio => mio::run(),
         Server::Tokio => tokio::run(),
     }?;

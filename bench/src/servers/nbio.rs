@@ -1,12 +1,12 @@
 //! nbio, as a user would write it: a callback an operation, one `Vec` a connection that goes round.
 
-use ::nbio::{Done, EventLoop, TcpListener, TcpStream};
+use ::nbio::{Backend, Builder, Done, EventLoop, TcpListener, TcpStream};
 use anyhow::Context;
 
 use super::BUFFER;
 
-pub fn run() -> anyhow::Result<()> {
-    let io = EventLoop::new()?;
+pub fn run(backend: Backend) -> anyhow::Result<()> {
+    let io = Builder::new().backend(backend).build()?;
     let listener = io.adopt(super::listen()?)?;
     accept(&io, listener);
     io.run().context("running")
