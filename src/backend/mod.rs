@@ -24,10 +24,10 @@ pub(crate) mod sim;
 #[cfg(unix)]
 mod unix;
 // Shots as plain system calls.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(unix)]
 #[path = "unix/blocking.rs"]
 mod blocking;
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(unix)]
 #[path = "unix/syscall.rs"]
 mod syscall;
 #[cfg(target_os = "linux")]
@@ -37,6 +37,9 @@ mod uring;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 #[path = "unix/system/bsd.rs"]
 mod bsd;
+#[cfg(any(target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
+#[path = "unix/system/bsd_only.rs"]
+mod bsd_only;
 #[cfg(not(target_vendor = "apple"))]
 #[path = "unix/system/close_on_exec.rs"]
 mod close_on_exec;

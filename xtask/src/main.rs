@@ -1,5 +1,7 @@
-//! Development tasks: `cargo xtask mutate`, `cargo xtask fuzz`, `cargo xtask trace`, `cargo xtask lint-tree`.
+//! Development tasks: `cargo xtask mutate`, `cargo xtask fuzz`, `cargo xtask trace`, `cargo xtask cross`,
+//! `cargo xtask lint-tree`.
 
+mod cross;
 mod fuzz;
 mod lint_tree;
 mod mutate;
@@ -16,6 +18,7 @@ const USAGE: &str = "\
 usage: cargo xtask mutate [--list] [NAME…]   break a copy of the crate on purpose; the tests must notice
        cargo xtask fuzz --seeds N [--from S] run random programs in simulations; new ones, unless told from which seed
        cargo xtask trace                     what is native makes no system calls of its own (needs strace)
+       cargo xtask cross [TARGET…]           compile for other systems, tests and documentation too (Debian)
        cargo xtask lint-tree                 check what rustc and clippy don't";
 
 /// Why a task failed, for people.
@@ -57,6 +60,7 @@ fn run() -> Result<bool, Failure> {
         ["fuzz"] => fuzz::run(&root()?, seeds.ok_or(USAGE)?, from),
         ["trace"] => trace::run(),
         ["trace-one", operation] => trace::perform(operation),
+        ["cross", targets @ ..] => cross::run(&root()?, targets),
         ["lint-tree"] => lint_tree::run(&root()?),
         _ => Err(USAGE.into()),
     }

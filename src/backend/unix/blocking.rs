@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, IntoRawFd};
 use std::ptr::null_mut;
 
-use rustix::fs::{self, AtFlags, FallocateFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::syscall::answer;
@@ -17,9 +17,7 @@ use crate::engine::op::Space;
 use crate::engine::paths::{Call, PathCall};
 
 pub(in crate::backend) fn sync(descriptor: RawDescriptor, data_only: bool) -> Result<u32, Errno> {
-    let file = borrow(&descriptor);
-    let synced = if data_only { fs::fdatasync(file) } else { fs::fsync(file) };
-    synced.map(|()| 0)
+    system::sync(borrow(&descriptor), data_only).map(|()| 0)
 }
 
 pub(in crate::backend) fn allocate(
@@ -28,12 +26,7 @@ pub(in crate::backend) fn allocate(
     length: u64,
     how: Space,
 ) -> Result<u32, Errno> {
-    let mode = match how {
-        Space::Grow => FallocateFlags::empty(),
-        Space::Keep => FallocateFlags::KEEP_SIZE,
-        Space::Punch => FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
-    };
-    fs::fallocate(borrow(&descriptor), mode, offset, length).map(|()| 0)
+    system::allocate(borrow(&descriptor), offset, length, how).map(|()| 0)
 }
 
 /// A call on a path; the answer is 0 or a descriptor.
@@ -53,12 +46,10 @@ pub(in crate::backend) fn call(descriptor: RawDescriptor, call: &PathCall) -> Re
         Call::Stat { follow, itself } => system::stat(descriptor, path, follow, itself, call.stat()),
         Call::Seek(_) => system::stat(descriptor, path, true, true, call.stat()),
         Call::Rename { replace: true } => fs::renameat(from, path, to, second_path),
-        Call::Rename { replace: false } => {
-            fs::renameat_with(from, path, to, second_path, RenameFlags::NOREPLACE)
-        }
+        Call::Rename { replace: false } => system::rename_no_replace(from, path, to, second_path),
         Call::Unlink => fs::unlinkat(from, path, AtFlags::empty()),
         Call::Rmdir => fs::unlinkat(from, path, AtFlags::REMOVEDIR),
-        Call::Mkdir { mode } => fs::mkdirat(from, path, Mode::from_raw_mode(mode)),
+        Call::Mkdir { mode } => fs::mkdirat(from, path, Mode::from_raw_mode(mode as _)),
         Call::Link { follow } => {
             let flags = if follow { AtFlags::SYMLINK_FOLLOW } else { AtFlags::empty() };
             fs::linkat(from, path, to, second_path, flags)
@@ -112,7 +103,7 @@ pub(in crate::backend) fn open_fifo(
 
 fn open(from: BorrowedFd<'_>, path: &CStr, flags: i32, mode: u32) -> Result<u32, Errno> {
     let flags = OFlags::from_bits_retain(flags as u32);
-    let opened = fs::openat(from, path, flags, Mode::from_raw_mode(mode));
+    let opened = fs::openat(from, path, flags, Mode::from_raw_mode(mode as _));
     opened.map(|descriptor| descriptor.into_raw_fd() as u32)
 }
 

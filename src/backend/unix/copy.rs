@@ -1,17 +1,18 @@
-//! Copying files: what a thread of the pool does, one portion after the other. All of Linux is in here; another platform
-//! brings its own `Copying`.
+//! Copying files: what a thread of the pool does, one portion after the other. Where a system can't make a file without
+//! a name, share blocks or copy by itself, `system` says so, and the bytes are read and written.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{self, Access, AtFlags, Mode, OFlags, RenameFlags, SeekFrom, Stat};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, SeekFrom, Stat};
 use rustix::io::{self, Errno};
 
 use super::files::{SystemPath, begin, system_path};
+use super::system;
 use crate::op::Kind;
 use crate::{Error, ErrorKind};
 
@@ -97,8 +98,8 @@ impl CopyOrder {
         let stat = fs::fstat(&from).map_err(failed)?;
         check_source(&stat)?;
         let (parent, name) = split(&self.to)?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = fs::openat(begin(to_directory), parent, flags, Mode::empty()).map_err(failed)?;
+        let directory = fs::openat(begin(to_directory), parent, system::DIRECTORY, Mode::empty());
+        let directory = directory.map_err(failed)?;
         check_target(&stat, &directory, &name, self.replace)?;
         let (to, temporary) = make_target(&directory).map_err(failed)?;
         // Otherwise the system isn't asked for holes: in /proc, say, it knows of nothing but a hole.
@@ -129,9 +130,9 @@ impl CopyOrder {
 
 /// Only what has an end, and doesn't change what it is copied from.
 fn check_source(stat: &Stat) -> Result<(), Error> {
-    match stat.st_mode & libc::S_IFMT {
-        libc::S_IFREG => Ok(()),
-        libc::S_IFDIR => Err(refused(ErrorKind::IsADirectory)),
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(()),
+        FileType::Directory => Err(refused(ErrorKind::IsADirectory)),
         _ => Err(refused(ErrorKind::InvalidInput)),
     }
 }
@@ -181,9 +182,7 @@ fn check_target(source: &Stat, directory: &OwnedFd, name: &SystemPath, replace: 
 fn make_target(directory: &OwnedFd) -> Result<(OwnedFd, Option<SystemPath>), Errno> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR;
-    if fs::access("/proc/self/fd", Access::EXISTS).is_ok()
-        && let Ok(file) = fs::openat(directory, c".", flags | OFlags::TMPFILE, mode)
-    {
+    if let Some(file) = system::unnamed_file(directory.as_fd(), mode) {
         return Ok((file, None));
     }
     with_temporary_name(|name| fs::openat(directory, name, flags | OFlags::CREATE | OFlags::EXCL, mode))
@@ -209,7 +208,7 @@ fn with_temporary_name<T>(make: impl Fn(&SystemPath) -> Result<T, Errno>) -> Res
 impl Copying {
     /// Lets the copy share the source's blocks. Not every file system can: then there is nothing in the copy yet.
     fn clone_whole(&mut self) -> Result<(), Errno> {
-        match fs::ioctl_ficlone(&self.to, &self.from) {
+        match system::share_blocks(self.to.as_fd(), self.from.as_fd()) {
             Ok(()) => {
                 self.cloned = true;
                 self.offset = fs::fstat(&self.to)?.st_size as u64;
@@ -254,11 +253,11 @@ impl Copying {
     fn find_data(&mut self) -> Result<bool, Errno> {
         // Asked first: what is written behind that end meanwhile is not taken for a hole.
         let end = fs::fstat(&self.from)?.st_size as u64;
-        match fs::seek(&self.from, SeekFrom::Data(self.offset)) {
-            Ok(data) => {
+        match system::next_data(self.from.as_fd(), self.offset) {
+            Ok((data, end)) => {
                 self.offset = data;
-                self.cursor = fs::seek(&self.from, SeekFrom::Hole(data))?;
-                self.data_end = self.cursor;
+                self.cursor = end;
+                self.data_end = end;
                 Ok(true)
             }
             Err(Errno::NXIO) => {
@@ -278,8 +277,7 @@ impl Copying {
     /// Copies up to `most` bytes; 0 at the source's end.
     fn copy_chunk(&mut self, most: u64) -> Result<u64, Errno> {
         while self.in_kernel {
-            let (mut from, mut to) = (self.offset, self.offset);
-            match fs::copy_file_range(&self.from, Some(&mut from), &self.to, Some(&mut to), most as usize) {
+            match system::copy_range(self.from.as_fd(), self.to.as_fd(), self.offset, most) {
                 Err(Errno::INTR) => {}
                 Ok(0) if self.offset > 0 => return Ok(0),
                 // Before that is believed, it is read: files that are made when they are read have nothing to copy.
@@ -293,7 +291,7 @@ impl Copying {
                     | Errno::BADF
                     | Errno::TXTBSY,
                 ) => self.in_kernel = false,
-                Ok(copied) => return Ok(copied as u64),
+                Ok(copied) => return Ok(copied),
                 Err(errno) => return Err(errno),
             }
         }
@@ -350,13 +348,17 @@ impl Copying {
             self.temporary = Some(name);
         }
         let Some(temporary) = &self.temporary else { return Ok(()) };
-        let flags = if self.replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
-        match fs::renameat_with(&self.directory, temporary, &self.directory, &self.name, flags) {
+        let directory = self.directory.as_fd();
+        let renamed = if self.replace {
+            fs::renameat(directory, temporary, directory, &self.name)
+        } else {
+            system::rename_no_replace(directory, temporary, directory, &self.name)
+        };
+        match renamed {
             Ok(()) => self.temporary = None,
             // Where names aren't kept from being replaced, links are; dropped, this one has one name less.
             Err(Errno::INVAL | Errno::NOSYS) if !self.replace => {
-                let (directory, name) = (&self.directory, &self.name);
-                fs::linkat(directory, temporary, directory, name, AtFlags::empty())?;
+                fs::linkat(directory, temporary, directory, &self.name, AtFlags::empty())?;
             }
             Err(errno) => return Err(errno),
         }
@@ -365,14 +367,7 @@ impl Copying {
 
     /// Gives what has no name one that nobody has.
     fn link_as(&self, name: &SystemPath) -> Result<(), Errno> {
-        match fs::linkat(&self.to, c"", &self.directory, name, AtFlags::EMPTY_PATH) {
-            // Without privileges since 6.10; this way everybody may.
-            Err(Errno::NOENT | Errno::PERM | Errno::INVAL) => {
-                let itself = format!("/proc/self/fd/{}", self.to.as_raw_fd());
-                fs::linkat(fs::CWD, itself, &self.directory, name, AtFlags::SYMLINK_FOLLOW)
-            }
-            linked => linked,
-        }
+        system::link_unnamed(self.to.as_fd(), self.directory.as_fd(), name)
     }
 }
 

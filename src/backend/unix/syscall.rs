@@ -388,7 +388,7 @@ unsafe fn connect(descriptor: RawDescriptor, address: NonNull<Address>) -> Resul
         answer(libc::connect(descriptor, storage.as_ptr().cast(), *length) as isize)
     };
     if !matches!(begins, Err(Errno::INPROGRESS | Errno::INTR | Errno::AGAIN)) {
-        rustix::io::ioctl_fionbio(socket, false)?;
+        rustix::io::ioctl_fionbio(socket, system::NONBLOCKING)?;
     }
     begins
 }
@@ -401,7 +401,7 @@ fn connected(descriptor: RawDescriptor) -> Result<u32, Errno> {
         // Nothing has happened yet.
         Ok(None) | Err(Errno::NOTCONN) => Err(Errno::AGAIN),
         // It was reset since: the connection's first receive tells.
-        Ok(Some(_)) | Err(_) => rustix::io::ioctl_fionbio(socket, false).map(|()| 0),
+        Ok(Some(_)) | Err(_) => rustix::io::ioctl_fionbio(socket, system::NONBLOCKING).map(|()| 0),
     }
 }
 

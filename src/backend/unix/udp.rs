@@ -261,7 +261,7 @@ fn member_v6(socket: BorrowedFd<'_>, group: Ipv6Addr, interface: Interface, join
         socket,
         libc::IPPROTO_IPV6,
         name,
-        libc::ipv6_mreq { ipv6mr_multiaddr: group, ipv6mr_interface: index as libc::c_uint },
+        libc::ipv6_mreq { ipv6mr_multiaddr: group, ipv6mr_interface: index as _ },
     )
 }
 

@@ -2,23 +2,30 @@
 //! `backend/mod.rs` chooses. None of this was ever run: it is written from Apple's manual pages and the published source
 //! of the kernel (apple/darwin-xnu).
 
+use std::ffi::{CStr, c_int};
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::ptr::NonNull;
 use std::time::Duration;
 
+use rustix::fs::{RenameFlags, SeekFrom};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::net::{self, AddressFamily, Protocol, SocketFlags, SocketType, ipproto, sockopt};
 
-use super::bsd::{get_struct, told_tos, told_ttl};
+use super::RawDescriptor;
+use super::bsd::{get_struct, told_ttl};
+use super::unix::Address;
 use super::unix::message::{Push, number_at};
-use super::unix::option::{get, set, succeeded};
+use super::unix::option::{get, last_error, set, succeeded};
+use crate::engine::op::Space;
 use crate::local::Credentials;
-use crate::udp::{PacketInfo, RecvControl, SendControl};
+use crate::udp::{Ecn, PacketInfo, RecvControl, SendControl};
 
 pub(crate) use super::bsd::{
-    BOTH_VERSIONS, CAN_SEGMENT, HOP_LIMIT, JOIN_V6, LEAVE_V6, RECV_HOP_LIMIT, Stat, abstract_address,
-    abstract_name, error_kind, gro, metadata, only_own_groups, push_segment_size, set_gro, set_user_timeout,
-    user_timeout,
+    BOTH_VERSIONS, CAN_SEGMENT, DIRECTORY, HOP_LIMIT, JOIN_V6, LEAVE_V6, RECV_HOP_LIMIT, Stat,
+    TELLS_OF_WRITERS, abstract_address, abstract_name, copy_range, error_kind, gro, has_company, has_writer,
+    link_unnamed, metadata, only_own_groups, push_segment_size, set_gro, set_user_timeout, share_blocks,
+    stat, transfer_at_once, unnamed_file, user_timeout,
 };
 pub(crate) use super::groups::{member, set_multicast_interface};
 pub(crate) use super::keepalive::{keepalive, set_keepalive};
@@ -38,7 +45,97 @@ pub(crate) const RECV_CLOSE_ON_EXEC: i32 = 0;
 fn prepare(socket: OwnedFd) -> Result<OwnedFd, Errno> {
     close_on_exec(&socket);
     sockopt::set_socket_nosigpipe(&socket, true)?;
+    never_waits(&socket)?;
     Ok(socket)
+}
+
+/// Sends heed `MSG_DONTWAIT` only where they wait for another send; for room in the buffer they wait all the same
+/// (`sosendcheck` in bsd/kern/uipc_socket.c looks at `SS_NBIO` and `MSG_NBIO` alone; receives heed it). So our own sockets
+/// are in non-blocking mode from the beginning. What came from outside is left as it is.
+fn never_waits(socket: &OwnedFd) -> Result<(), Errno> {
+    rustix::io::ioctl_fionbio(socket, true)
+}
+
+/// As what `never_waits` makes of them: sockets of ours are in non-blocking mode.
+pub(crate) const NONBLOCKING: bool = true;
+
+/// For sends: `SO_NOSIGPIPE` does it.
+pub(crate) const NO_SIGNAL: c_int = 0;
+
+/// There is no accept4, and whether the connection inherits the listener's O_NONBLOCK and SO_NOSIGPIPE is not to be relied
+/// on: all is set here. One that was reset meanwhile has no address, or can't be set up (EINVAL): it is none.
+///
+/// # Safety
+/// There is room for the address.
+pub(crate) unsafe fn accept(descriptor: RawDescriptor, address: NonNull<Address>) -> Result<u32, Errno> {
+    let address = address.as_ptr();
+    // SAFETY: the caller vouches for the room; only addresses of its fields are taken.
+    let accepted = unsafe {
+        let (storage, length) = (&raw mut (*address).storage, &raw mut (*address).length);
+        libc::accept(descriptor, storage.cast(), length)
+    };
+    if accepted < 0 {
+        return Err(last_error());
+    }
+    // SAFETY: it was just opened, and nobody else knows of it.
+    let accepted = prepare(unsafe { OwnedFd::from_raw_fd(accepted) });
+    accepted.map(|socket| socket.into_raw_fd() as u32).map_err(|errno| match errno {
+        Errno::INVAL => Errno::CONNABORTED,
+        errno => errno,
+    })
+}
+
+/// fsync(2) brings it to the disk's own memory only.
+pub(crate) fn sync(file: BorrowedFd<'_>, _data_only: bool) -> Result<(), Errno> {
+    match rustix::fs::fcntl_fullfsync(file) {
+        // Not every file system has it.
+        Err(Errno::NOTSUP | Errno::NOTTY | Errno::INVAL) => rustix::fs::fsync(file),
+        synced => synced,
+    }
+}
+
+/// renamex_np(2).
+pub(crate) fn rename_no_replace(
+    from: BorrowedFd<'_>,
+    path: &CStr,
+    to: BorrowedFd<'_>,
+    second: &CStr,
+) -> Result<(), Errno> {
+    rustix::fs::renameat_with(from, path, to, second, RenameFlags::NOREPLACE)
+}
+
+/// What is reserved begins at the end of what the file has already (F_PEOFPOSMODE): holes before that stay.
+pub(crate) fn allocate(file: BorrowedFd<'_>, offset: u64, length: u64, how: Space) -> Result<(), Errno> {
+    let number = |value: u64| libc::off_t::try_from(value).map_err(|_| Errno::FBIG);
+    let (offset, length) = (number(offset)?, number(length)?);
+    let end = offset.checked_add(length).ok_or(Errno::FBIG)?;
+    if how == Space::Punch {
+        // Both ends must be multiples of the file system's block; it is EINVAL otherwise.
+        let hole = libc::fpunchhole_t { fp_flags: 0, reserved: 0, fp_offset: offset, fp_length: length };
+        // SAFETY: the command takes this struct.
+        return succeeded(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_PUNCHHOLE, &raw const hole) });
+    }
+    let stat = rustix::fs::fstat(file)?;
+    let missing = end - stat.st_blocks.saturating_mul(512);
+    if missing > 0 {
+        let mut store = libc::fstore_t {
+            fst_flags: libc::F_ALLOCATEALL,
+            fst_posmode: libc::F_PEOFPOSMODE,
+            fst_offset: 0,
+            fst_length: missing,
+            fst_bytesalloc: 0,
+        };
+        // SAFETY: the command takes this struct.
+        succeeded(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_PREALLOCATE, &raw mut store) })?;
+    }
+    // ftruncate would cut what another thread wrote behind it meanwhile: so not without need.
+    if how == Space::Grow && end > stat.st_size { rustix::fs::ftruncate(file, end as u64) } else { Ok(()) }
+}
+
+/// Where the next data are from this place on, and where they end.
+pub(crate) fn next_data(file: BorrowedFd<'_>, offset: u64) -> Result<(u64, u64), Errno> {
+    let data = rustix::fs::seek(file, SeekFrom::Data(offset))?;
+    Ok((data, rustix::fs::seek(file, SeekFrom::Hole(data))?))
 }
 
 /// A new socket, not for child processes.
@@ -157,7 +254,9 @@ pub(crate) fn push_ttl(_: &mut Push<'_>, _: u8) {}
 /// Reads a control message that isn't of IPv6, if it has a name here.
 pub(crate) fn read_control(control: &mut RecvControl, level: i32, kind: i32, data: &[u8]) {
     match (level, kind) {
-        (libc::IPPROTO_IP, libc::IP_RECVTOS) => told_tos(control, data),
+        (libc::IPPROTO_IP, libc::IP_RECVTOS) => {
+            control.ecn = data.first().map(|&tos| Ecn::of_tos(tos));
+        }
         (libc::IPPROTO_IP, libc::IP_RECVTTL) => told_ttl(control, data),
         (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
             let destination = number_at::<4>(data, 8).map(|octets| IpAddr::from(Ipv4Addr::from(octets)));

@@ -1,22 +1,24 @@
 //! What macOS and the BSDs have in common and Linux does differently. The file of each system has the rest and takes
 //! these over, under the same names as `linux.rs`.
 
+use std::ffi::CStr;
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 
+use super::RawDescriptor;
+use super::syscall::Syscall;
 use super::system::nanoseconds;
-use super::unix::files::{file_type, time_of};
+use super::unix::files::{StatBlock, file_type, time_of};
 use super::unix::message::Push;
 use super::unix::option::succeeded;
 use crate::ErrorKind;
 use crate::op::Metadata;
-use crate::udp::{Ecn, PacketInfo, RecvControl};
+use crate::udp::RecvControl;
 
 /// The error numbers that Linux lacks mean nothing to a program.
 pub(crate) fn error_kind(_: Errno) -> Option<ErrorKind> {
@@ -81,28 +83,9 @@ pub(super) unsafe fn get_struct<T: Copy>(socket: BorrowedFd<'_>, level: i32, nam
     Ok(unsafe { value.assume_init() })
 }
 
-/// Where a datagram was sent to.
-pub(super) fn told_destination(control: &mut RecvControl, address: Option<[u8; 4]>) {
-    let Some(address) = address else { return };
-    let interface = control.packet_info.map_or(0, |info| info.interface);
-    control.packet_info = Some(PacketInfo::new(IpAddr::from(Ipv4Addr::from(address)), interface));
-}
-
-/// By which interface it came.
-pub(super) fn told_interface(control: &mut RecvControl, index: Option<u32>) {
-    let Some(index) = index else { return };
-    let destination = control.packet_info.map_or(Ipv4Addr::UNSPECIFIED.into(), |info| info.destination);
-    control.packet_info = Some(PacketInfo::new(destination, index));
-}
-
 /// One byte, as all of them tell it.
 pub(super) fn told_ttl(control: &mut RecvControl, data: &[u8]) {
     control.ttl = data.first().copied();
-}
-
-/// As `told_ttl`.
-pub(super) fn told_tos(control: &mut RecvControl, data: &[u8]) {
-    control.ecn = data.first().map(|&tos| Ecn::of_tos(tos));
 }
 
 /// What the system knows of a file. It fills all of it, asked or not.
@@ -125,4 +108,67 @@ pub(crate) fn metadata(stat: &Stat) -> Metadata {
         user: stat.st_uid,
         group: stat.st_gid,
     }
+}
+
+/// Asks for what the system knows of a file: of the descriptor `itself`, or of a path that begins there.
+pub(crate) fn stat(
+    descriptor: RawDescriptor,
+    path: &CStr,
+    follow: bool,
+    itself: bool,
+    block: &StatBlock,
+) -> Result<(), Errno> {
+    let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
+    // SAFETY: the path ends with a zero byte, and the block has room for the answer.
+    succeeded(unsafe {
+        // There is no AT_EMPTY_PATH.
+        if itself {
+            libc::fstat(descriptor, block.as_ptr())
+        } else {
+            libc::fstatat(descriptor, path.as_ptr(), block.as_ptr(), flags)
+        }
+    })
+}
+
+/// Nothing tells what can be read or written at once, but trying.
+///
+/// # Safety
+/// None: it does nothing. Elsewhere it needs what `Syscall::without_waiting` does.
+pub(crate) unsafe fn transfer_at_once(_: &Syscall, _: RawDescriptor) -> Result<u32, Errno> {
+    Err(Errno::OPNOTSUPP)
+}
+
+/// Whether other threads of the process may run while the calling one does.
+pub(crate) fn has_company() -> bool {
+    std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1)
+}
+
+/// Whether `has_writer` can tell.
+pub(crate) const TELLS_OF_WRITERS: bool = false;
+
+/// Nothing tells whether somebody has the end to write to of a FIFO open.
+pub(crate) fn has_writer(_: BorrowedFd<'_>) -> Result<bool, Errno> {
+    Ok(true)
+}
+
+/// Where a path begins can't be opened without the right to read it (O_PATH).
+pub(crate) const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// A file without a name can't be given one.
+pub(crate) fn unnamed_file(_: BorrowedFd<'_>, _: Mode) -> Option<OwnedFd> {
+    None
+}
+
+pub(crate) fn link_unnamed(_: BorrowedFd<'_>, _: BorrowedFd<'_>, _: &CStr) -> Result<(), Errno> {
+    Err(Errno::NOSYS)
+}
+
+/// No open file can be made to share another one's blocks.
+pub(crate) fn share_blocks(_: BorrowedFd<'_>, _: BorrowedFd<'_>) -> Result<(), Errno> {
+    Err(Errno::OPNOTSUPP)
+}
+
+/// What isn't brought here can't be copied.
+pub(crate) fn copy_range(_: BorrowedFd<'_>, _: BorrowedFd<'_>, _: u64, _: u64) -> Result<u64, Errno> {
+    Err(Errno::NOSYS)
 }

@@ -2,27 +2,59 @@
 //! this was ever run: it is written from the manual pages.
 
 use std::net::Ipv4Addr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
+use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, sockopt};
 
-use super::bsd::{get_struct, told_destination, told_interface, told_tos, told_ttl};
+use super::bsd::{get_struct, told_ttl};
+use super::bsd_only::{told_destination, told_interface};
 use super::unix::message::{Push, number_at};
-use super::unix::option::{get, set};
+use super::unix::option::{get, set, succeeded};
+use crate::engine::op::Space;
 use crate::local::Credentials;
-use crate::udp::{RecvControl, SendControl};
+use crate::udp::{Ecn, RecvControl, SendControl};
 
 pub(crate) use super::bsd::{
-    BOTH_VERSIONS, CAN_SEGMENT, HOP_LIMIT, JOIN_V6, LEAVE_V6, RECV_HOP_LIMIT, Stat, abstract_address,
-    abstract_name, error_kind, gro, metadata, only_own_groups, push_segment_size, set_gro, set_user_timeout,
-    user_timeout,
+    BOTH_VERSIONS, CAN_SEGMENT, DIRECTORY, HOP_LIMIT, JOIN_V6, LEAVE_V6, RECV_HOP_LIMIT, Stat,
+    TELLS_OF_WRITERS, abstract_address, abstract_name, copy_range, error_kind, gro, has_company, has_writer,
+    link_unnamed, metadata, only_own_groups, push_segment_size, set_gro, set_user_timeout, share_blocks,
+    stat, transfer_at_once, unnamed_file, user_timeout,
 };
+pub(crate) use super::bsd_only::{NO_SIGNAL, accept, rename_no_replace, sync};
 pub(crate) use super::close_on_exec::{RECV_CLOSE_ON_EXEC, close_on_exec, pipe, socket, socket_pair};
 pub(crate) use super::groups::{member, set_multicast_interface};
 pub(crate) use super::keepalive::{keepalive, set_keepalive};
 pub(crate) use super::linger::{linger, set_linger};
 pub(crate) use super::source_groups::member_of_source;
+
+/// Sends and receives heed `MSG_DONTWAIT` (`sosend_generic` in sys/kern/uipc_socket.c).
+pub(crate) const NONBLOCKING: bool = false;
+
+/// posix_fallocate(2), which not every file system has (ZFS), and since 14.0 fspacectl(2).
+pub(crate) fn allocate(file: BorrowedFd<'_>, offset: u64, length: u64, how: Space) -> Result<(), Errno> {
+    match how {
+        Space::Grow => rustix::fs::fallocate(file, FallocateFlags::empty(), offset, length),
+        // It is not possible without changing the file's size.
+        Space::Keep => Err(Errno::OPNOTSUPP),
+        Space::Punch => {
+            let number = |value: u64| libc::off_t::try_from(value).map_err(|_| Errno::FBIG);
+            let range = libc::spacectl_range { r_offset: number(offset)?, r_len: number(length)? };
+            // SAFETY: the range is only read, and nothing is to be told of what is left of it.
+            succeeded(unsafe {
+                let nowhere = std::ptr::null_mut();
+                libc::fspacectl(file.as_raw_fd(), libc::SPACECTL_DEALLOC, &raw const range, 0, nowhere)
+            })
+        }
+    }
+}
+
+/// Where the next data are from this place on, and where they end.
+pub(crate) fn next_data(file: BorrowedFd<'_>, offset: u64) -> Result<(u64, u64), Errno> {
+    let data = rustix::fs::seek(file, SeekFrom::Data(offset))?;
+    Ok((data, rustix::fs::seek(file, SeekFrom::Hole(data))?))
+}
 
 /// poll(2) has had an event for the end of what can be received since 13.0.
 pub(crate) const READ_CLOSED: i16 = libc::POLLRDHUP;
@@ -88,7 +120,9 @@ pub(crate) fn push_ttl(_: &mut Push<'_>, _: u8) {}
 /// Reads a control message that isn't of IPv6, if it has a name here.
 pub(crate) fn read_control(control: &mut RecvControl, level: i32, kind: i32, data: &[u8]) {
     match (level, kind) {
-        (libc::IPPROTO_IP, libc::IP_RECVTOS) => told_tos(control, data),
+        (libc::IPPROTO_IP, libc::IP_RECVTOS) => {
+            control.ecn = data.first().map(|&tos| Ecn::of_tos(tos));
+        }
         (libc::IPPROTO_IP, libc::IP_RECVTTL) => told_ttl(control, data),
         (libc::IPPROTO_IP, libc::IP_RECVDSTADDR) => told_destination(control, number_at(data, 0)),
         (libc::IPPROTO_IP, libc::IP_RECVIF) => {

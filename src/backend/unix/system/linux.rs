@@ -3,12 +3,12 @@
 
 use std::ffi::{CStr, c_int};
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use rustix::fs::FileType;
+use rustix::fs::{self, Access, AtFlags, FallocateFlags, FileType, Mode, OFlags, RenameFlags, SeekFrom};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, SocketAddrUnix, sockopt};
 use rustix::pipe::SpliceFlags;
@@ -19,6 +19,7 @@ use super::unix::Address;
 use super::unix::files::{StatBlock, file_type, time_of};
 use super::unix::message::{Push, number_at};
 use super::unix::option::{get, set};
+use crate::engine::op::Space;
 use crate::local::Credentials;
 use crate::op::Metadata;
 use crate::udp::{Ecn, PacketInfo, RecvControl, SendControl};
@@ -43,9 +44,9 @@ pub(crate) fn knows_without_signal() -> bool {
     static KNOWN: OnceLock<bool> = OnceLock::new();
     *KNOWN.get_or_init(|| {
         let Ok((_read, write)) = pipe() else { return false };
-        let flags = rustix::io::ReadWriteFlags::from_bits_retain(WITHOUT_SIGNAL as u32);
-        let piece = [std::io::IoSlice::new(b"x")];
-        rustix::io::pwritev2(&write, &piece, u64::MAX, flags).is_ok()
+        let piece = libc::iovec { iov_base: b"x".as_ptr().cast_mut().cast(), iov_len: 1 };
+        // SAFETY: the piece is there, and only read.
+        unsafe { libc::pwritev2(write.as_raw_fd(), &raw const piece, 1, -1, WITHOUT_SIGNAL) == 1 }
     })
 }
 
@@ -310,4 +311,80 @@ pub(crate) fn stat(
     // SAFETY: the path ends with a zero byte, and the block has room for the answer.
     let answered = unsafe { libc::statx(descriptor, path.as_ptr(), flags, STAT_MASK, block.as_ptr()) };
     answer(answered as isize).map(|_| ())
+}
+
+/// Sends and receives heed `MSG_DONTWAIT`: sockets stay in blocking mode.
+pub(crate) const NONBLOCKING: bool = false;
+
+/// fsync(2).
+pub(crate) fn sync(file: BorrowedFd<'_>, data_only: bool) -> Result<(), Errno> {
+    if data_only { fs::fdatasync(file) } else { fs::fsync(file) }
+}
+
+/// fallocate(2).
+pub(crate) fn allocate(file: BorrowedFd<'_>, offset: u64, length: u64, how: Space) -> Result<(), Errno> {
+    let mode = match how {
+        Space::Grow => FallocateFlags::empty(),
+        Space::Keep => FallocateFlags::KEEP_SIZE,
+        Space::Punch => FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+    };
+    fs::fallocate(file, mode, offset, length)
+}
+
+/// renameat2(2).
+pub(crate) fn rename_no_replace(
+    from: BorrowedFd<'_>,
+    path: &CStr,
+    to: BorrowedFd<'_>,
+    second: &CStr,
+) -> Result<(), Errno> {
+    fs::renameat_with(from, path, to, second, RenameFlags::NOREPLACE)
+}
+
+/// How a directory is opened where a path begins.
+pub(crate) const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// A new file in this directory without a name, that can be given one later; to write to.
+pub(crate) fn unnamed_file(directory: BorrowedFd<'_>, mode: Mode) -> Option<OwnedFd> {
+    fs::access("/proc/self/fd", Access::EXISTS).ok()?;
+    fs::openat(directory, c".", OFlags::WRONLY | OFlags::CLOEXEC | OFlags::TMPFILE, mode).ok()
+}
+
+/// Gives it one that nobody has.
+pub(crate) fn link_unnamed(
+    file: BorrowedFd<'_>,
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+) -> Result<(), Errno> {
+    match fs::linkat(file, c"", directory, name, AtFlags::EMPTY_PATH) {
+        // Without privileges since 6.10; this way everybody may.
+        Err(Errno::NOENT | Errno::PERM | Errno::INVAL) => {
+            let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
+            fs::linkat(fs::CWD, itself, directory, name, AtFlags::SYMLINK_FOLLOW)
+        }
+        linked => linked,
+    }
+}
+
+/// Lets a new file share another one's blocks.
+pub(crate) fn share_blocks(to: BorrowedFd<'_>, from: BorrowedFd<'_>) -> Result<(), Errno> {
+    fs::ioctl_ficlone(to, from)
+}
+
+/// Lets the system copy up to `most` bytes from and to this place; 0 at the end.
+pub(crate) fn copy_range(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    offset: u64,
+    most: u64,
+) -> Result<u64, Errno> {
+    let (mut read, mut written) = (offset, offset);
+    let copied = fs::copy_file_range(from, Some(&mut read), to, Some(&mut written), most as usize);
+    copied.map(|bytes| bytes as u64)
+}
+
+/// Where the next data are from this place on, and where they end.
+pub(crate) fn next_data(file: BorrowedFd<'_>, offset: u64) -> Result<(u64, u64), Errno> {
+    let data = fs::seek(file, SeekFrom::Data(offset))?;
+    Ok((data, fs::seek(file, SeekFrom::Hole(data))?))
 }

@@ -7,21 +7,38 @@ use std::os::fd::BorrowedFd;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, sockopt};
 
-use super::bsd::{get_struct, told_destination, told_interface, told_ttl};
+use super::bsd::{get_struct, told_ttl};
+use super::bsd_only::{told_destination, told_interface};
 use super::unix::message::{Push, number_at};
 use super::unix::option::{get, set};
 use super::unix::udp::{in_addr, parts};
 use crate::Keepalive;
+use crate::engine::op::Space;
 use crate::local::Credentials;
 use crate::udp::{Interface, RecvControl, SendControl};
 
 pub(crate) use super::bsd::{
-    BOTH_VERSIONS, CAN_SEGMENT, HOP_LIMIT, JOIN_V6, LEAVE_V6, RECV_HOP_LIMIT, Stat, abstract_address,
-    abstract_name, error_kind, gro, metadata, only_own_groups, push_segment_size, set_gro, set_user_timeout,
-    user_timeout,
+    BOTH_VERSIONS, CAN_SEGMENT, DIRECTORY, HOP_LIMIT, JOIN_V6, LEAVE_V6, RECV_HOP_LIMIT, Stat,
+    TELLS_OF_WRITERS, abstract_address, abstract_name, copy_range, error_kind, gro, has_company, has_writer,
+    link_unnamed, metadata, only_own_groups, push_segment_size, set_gro, set_user_timeout, share_blocks,
+    stat, transfer_at_once, unnamed_file, user_timeout,
 };
+pub(crate) use super::bsd_only::{NO_SIGNAL, accept, rename_no_replace, sync};
 pub(crate) use super::close_on_exec::{RECV_CLOSE_ON_EXEC, close_on_exec, pipe, socket, socket_pair};
 pub(crate) use super::linger::{linger, set_linger};
+
+/// Sends and receives heed `MSG_DONTWAIT`: it is what non-blocking mode is made of (`sosend` in sys/kern/uipc_socket.c).
+pub(crate) const NONBLOCKING: bool = false;
+
+/// Nothing reserves space or gives it back.
+pub(crate) fn allocate(_: BorrowedFd<'_>, _: u64, _: u64, _: Space) -> Result<(), Errno> {
+    Err(Errno::OPNOTSUPP)
+}
+
+/// Nothing tells where holes are.
+pub(crate) fn next_data(_: BorrowedFd<'_>, _: u64) -> Result<(u64, u64), Errno> {
+    Err(Errno::OPNOTSUPP)
+}
 
 /// poll(2) has no event of its own for the end of what can be received.
 pub(crate) const READ_CLOSED: i16 = 0;

@@ -1,0 +1,89 @@
+//! Whether the crate and its tests compile for other systems, without a warning, and its documentation too.
+//!
+//! That needs the standard library of each. Those of some can't be downloaded, and rustup's stable compiler can't make
+//! them; so this takes Debian's compiler with the source it was made from, and lets cargo check that along (once; it
+//! stays in `target/cross`). Nothing is linked, and nothing runs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use crate::Failure;
+
+/// What is compiled for if nobody says.
+const TARGETS: [&str; 7] = [
+    "aarch64-apple-darwin",
+    "x86_64-unknown-freebsd",
+    "x86_64-unknown-netbsd",
+    "x86_64-unknown-openbsd",
+    "aarch64-linux-android",
+    "aarch64-unknown-linux-gnu",
+    "x86_64-unknown-linux-musl",
+];
+
+/// Debian's, 12 or newer; with Ubuntu's the names differ.
+const PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-clippy"];
+/// Where they go.
+const BIN: &str = "/usr/bin";
+
+/// What is checked: bench and xtask are for this machine only.
+const MEMBERS: [&str; 4] = ["-p", "nbio-rs", "-p", "conformance"];
+
+/// Checks for these targets, or all.
+pub fn run(root: &Path, targets: &[&str]) -> Result<bool, Failure> {
+    let targets = if targets.is_empty() { &TARGETS[..] } else { targets };
+    install_missing()?;
+    let clippy = [&MEMBERS[..], &["--all-targets"]].concat();
+    let doc = ["-p", "nbio-rs", "--no-deps"];
+    Ok(cargo(root, "clippy", targets, &clippy)? && cargo(root, "doc", targets, &doc)?)
+}
+
+/// Runs one command of Debian's cargo for all targets at once.
+fn cargo(root: &Path, command: &str, targets: &[&str], what: &[&str]) -> Result<bool, Failure> {
+    let begin = Instant::now();
+    let mut cargo = Command::new(Path::new(BIN).join("cargo"));
+    cargo.current_dir(root).args([command, "--quiet", "--keep-going", "-Zbuild-std"]).args(what);
+    for target in targets {
+        cargo.args(["--target", target]);
+    }
+    if command == "clippy" {
+        cargo.args(["--", "-D", "warnings"]);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let first = std::iter::once(PathBuf::from(BIN));
+    cargo.env("PATH", std::env::join_paths(first.chain(std::env::split_paths(&path)))?);
+    // Not the other compiler's artefacts, nor what rustup's cargo says to the programs that it runs.
+    cargo.env("CARGO_TARGET_DIR", root.join("target/cross"));
+    for name in ["CARGO", "RUSTC", "RUSTDOC", "RUSTC_WRAPPER", "RUSTFLAGS", "CARGO_BUILD_TARGET"] {
+        cargo.env_remove(name);
+    }
+    // `-Zbuild-std` is only in nightly compilers, or those that are told to behave like one.
+    cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTDOCFLAGS", "-D warnings");
+    let good = cargo.status()?.success();
+    let verdict = if good { "in order" } else { "FAILED" };
+    println!("cross: {command} for {}: {verdict}, {} s", targets.join(", "), begin.elapsed().as_secs());
+    Ok(good)
+}
+
+fn install_missing() -> Result<(), Failure> {
+    let mut missing = Vec::new();
+    for package in PACKAGES {
+        let status = Command::new("dpkg-query").args(["-W", "-f", "${db:Status-Status}", package]).output();
+        let status = status.map_err(|error| format!("this needs Debian's {PACKAGES:?}: {error}"))?;
+        if status.stdout != b"installed" {
+            missing.push(package);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("cross: installing {}", missing.join(" "));
+    let update: &[&str] = &["-qq", "update"];
+    let install = [&["-qq", "install", "-y", "--no-install-recommends"], &missing[..]].concat();
+    for arguments in [update, &install] {
+        if !Command::new("apt-get").args(arguments).status()?.success() {
+            return Err(format!("apt-get {} failed (as root?)", arguments.join(" ")).into());
+        }
+    }
+    Ok(())
+}
