@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use crate::child::{self, forbid};
 use crate::support::{Case, Slot, Subject, own_address};
+use crate::system;
 use crate::wire::{Io, keep};
 
 pub const CASES: &[Case] = &[
@@ -33,8 +34,8 @@ fn no_thread(subject: &Subject) {
             io.run_blocking(|| 1, |_, _, one| assert_eq!(one, Ok(1)));
             io.run().unwrap();
         });
-        forbid(libc::SYS_clone3, Errno::AGAIN);
-        forbid(libc::SYS_clone, Errno::AGAIN);
+        forbid(system::SYS_clone3, Errno::AGAIN);
+        forbid(system::SYS_clone, Errno::AGAIN);
         for _ in 0..3 {
             io.run_blocking(|| (), keep(&ended));
         }

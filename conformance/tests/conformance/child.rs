@@ -1,14 +1,10 @@
 //! Cases that change what belongs to the whole process: they run in a child, this same program again.
 
-use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
-use rustix::io::Errno;
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-};
-
 use crate::support::Subject;
+
+pub use crate::system::{forbid, forbid_all, forbid_all_if};
 
 /// Set in a child.
 const VARIABLE: &str = "NBIO_CONFORMANCE_CHILD";
@@ -42,29 +38,4 @@ pub fn run_prepared(
     let complained = String::from_utf8_lossy(&output.stderr);
     let passed = output.status.success() && said.contains(&end);
     assert!(passed, "the child: {}\n{said}\n{complained}", output.status);
-}
-
-/// For a child: from now on this system call fails, for this thread and those it starts.
-pub fn forbid(call: i64, errno: Errno) {
-    seccompiler::apply_filter(&refusal(call, Vec::new(), errno)).unwrap();
-}
-
-/// As `forbid`, for all threads; the last answer that was given for a call counts.
-pub fn forbid_all(call: i64, errno: Errno) {
-    seccompiler::apply_filter_all_threads(&refusal(call, Vec::new(), errno)).unwrap();
-}
-
-/// As `forbid_all`, if this argument has this bit.
-pub fn forbid_all_if(call: i64, argument: u8, bit: u64, errno: Errno) {
-    let masked = SeccompCmpOp::MaskedEq(bit);
-    let has_it = SeccompCondition::new(argument, SeccompCmpArgLen::Qword, masked, bit).unwrap();
-    let rules = vec![SeccompRule::new(vec![has_it]).unwrap()];
-    seccompiler::apply_filter_all_threads(&refusal(call, rules, errno)).unwrap();
-}
-
-fn refusal(call: i64, when: Vec<SeccompRule>, errno: Errno) -> BpfProgram {
-    let rules = BTreeMap::from([(call, when)]);
-    let refuse = SeccompAction::Errno(errno.raw_os_error() as u32);
-    let arch = std::env::consts::ARCH.try_into().unwrap();
-    SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).unwrap().try_into().unwrap()
 }

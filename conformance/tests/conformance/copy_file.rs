@@ -11,6 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::child;
 use crate::folder::{Folder, assert_error, end_of, open};
 use crate::support::{Case, Slot, Subject};
+use crate::system;
 use crate::wire::{Io, drive, keep, kind, noise};
 
 pub const CASES: &[Case] = &[
@@ -52,7 +53,7 @@ fn refused(io: &Io, folder: &Folder, from: impl AsRef<Path>, to: impl AsRef<Path
 fn shares_blocks(folder: &Folder) -> bool {
     let from = std::fs::File::open(folder.file("shared", "text")).unwrap();
     let to = std::fs::File::create(folder.at("sharing")).unwrap();
-    let shared = rustix::fs::ioctl_ficlone(&to, &from).is_ok();
+    let shared = system::share_blocks(&to, &from);
     std::fs::remove_file(folder.at("shared")).unwrap();
     std::fs::remove_file(folder.at("sharing")).unwrap();
     shared
@@ -106,13 +107,13 @@ fn each_way(subject: &Subject) {
             }
         };
         try_all();
-        child::forbid_all_if(libc::SYS_openat, 2, 0o20_000_000, Errno::OPNOTSUPP);
+        child::forbid_all_if(system::SYS_openat, 2, 0o20_000_000, Errno::OPNOTSUPP);
         try_all();
-        child::forbid_all(libc::SYS_ioctl, Errno::OPNOTSUPP);
+        child::forbid_all(system::SYS_ioctl, Errno::OPNOTSUPP);
         try_all();
-        child::forbid_all(libc::SYS_copy_file_range, Errno::XDEV);
+        child::forbid_all(system::SYS_copy_file_range, Errno::XDEV);
         try_all();
-        child::forbid_all(libc::SYS_lseek, Errno::INVAL);
+        child::forbid_all(system::SYS_lseek, Errno::INVAL);
         std::fs::remove_file(folder.at("holey")).unwrap();
         std::fs::write(folder.at("holey"), b"none any more").unwrap();
         try_all();
@@ -365,7 +366,7 @@ fn failed(subject: &Subject) {
             }
         };
         // Not to be shared: that moves no bytes.
-        child::forbid_all(libc::SYS_ioctl, Errno::OPNOTSUPP);
+        child::forbid_all(system::SYS_ioctl, Errno::OPNOTSUPP);
         let limit = getrlimit(Resource::Fsize);
         // SAFETY: it changes what a signal of this child does.
         unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
@@ -373,13 +374,13 @@ fn failed(subject: &Subject) {
         fails(ErrorKind::FileTooLarge);
         setrlimit(Resource::Fsize, limit).unwrap();
         // The later filter that says no is the one that counts.
-        child::forbid_all(libc::SYS_copy_file_range, Errno::IO);
+        child::forbid_all(system::SYS_copy_file_range, Errno::IO);
         fails(ErrorKind::DeviceError);
-        child::forbid_all(libc::SYS_copy_file_range, Errno::XDEV);
-        child::forbid_all(libc::SYS_pwrite64, Errno::NOSPC);
+        child::forbid_all(system::SYS_copy_file_range, Errno::XDEV);
+        child::forbid_all(system::SYS_pwrite64, Errno::NOSPC);
         fails(ErrorKind::StorageFull);
         // The same where the file has a temporary name.
-        child::forbid_all_if(libc::SYS_openat, 2, 0o20_000_000, Errno::OPNOTSUPP);
+        child::forbid_all_if(system::SYS_openat, 2, 0o20_000_000, Errno::OPNOTSUPP);
         fails(ErrorKind::StorageFull);
     });
 }

@@ -11,6 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::child::{self, forbid};
 use crate::hanging::{Hanging, idle};
 use crate::support::{Case, Subject, listen, long};
+use crate::system;
 
 pub const CASES: &[Case] = &[
     Case { name: "variable_chooses_the_backend", run: variable_chooses_the_backend },
@@ -85,9 +86,9 @@ fn io_uring_forbidden(subject: &Subject) {
         drop(subject.io::<()>());
         // With `io_uring_register` alone forbidden the ring is made first, and has to be closed again.
         for (call, errno) in [
-            (libc::SYS_io_uring_register, Errno::PERM),
-            (libc::SYS_io_uring_setup, Errno::NOSYS),
-            (libc::SYS_io_uring_setup, Errno::PERM),
+            (system::SYS_io_uring_register, Errno::PERM),
+            (system::SYS_io_uring_setup, Errno::NOSYS),
+            (system::SYS_io_uring_setup, Errno::PERM),
         ] {
             let (builder, before) = (subject.builder(), descriptors());
             std::thread::scope(|scope| scope.spawn(|| refused(&builder, call, errno)).join().unwrap());
@@ -102,7 +103,7 @@ fn io_uring_forbidden(subject: &Subject) {
 fn without_io_uring_it_starts_on_epoll(_: &Subject) {
     for errno in [Errno::PERM, Errno::NOSYS] {
         let starts = || {
-            forbid(libc::SYS_io_uring_setup, errno);
+            forbid(system::SYS_io_uring_setup, errno);
             let io = EventLoop::<()>::new().unwrap();
             let report = io.report();
             assert_eq!(report.backend(), "epoll");
@@ -116,7 +117,7 @@ fn without_io_uring_it_starts_on_epoll(_: &Subject) {
             io.recv(one, [0; 5], |_, _, done| assert_eq!(done.data(), b"hello"));
             io.run().unwrap();
             // Who asks for it by name is told, instead of being given another.
-            refused(&Builder::new().backend(Backend::IoUring), libc::SYS_io_uring_setup, errno);
+            refused(&Builder::new().backend(Backend::IoUring), system::SYS_io_uring_setup, errno);
         };
         std::thread::scope(|scope| scope.spawn(starts).join().unwrap());
     }
@@ -149,7 +150,7 @@ fn ring_memory() -> u64 {
 
 /// Waits until every other thread sleeps: the watcher, whose start takes memory and gives it back.
 fn others_sleep() {
-    let own = format!("/proc/self/task/{}/stat", rustix::thread::gettid());
+    let own = format!("/proc/self/task/{}/stat", system::thread_number());
     let asleep = |task: std::fs::DirEntry| {
         let path = task.path().join("stat");
         let stat = std::fs::read_to_string(&path).unwrap_or_default();

@@ -8,6 +8,7 @@ use nbio::{ErrorKind, File, FileType, op};
 
 use crate::folder::{Folder, assert_error, closes_on_exec, end_of, open, why};
 use crate::support::{Case, Slot, Subject};
+use crate::system;
 use crate::wire::{Io, keep, noise};
 
 pub const CASES: &[Case] = &[
@@ -210,7 +211,7 @@ fn open_ways(subject: &Subject) {
     assert_eq!(std::fs::metadata(&new).unwrap().permissions().mode() & 0o7777, 0o600);
     let directory = opened(op::Open::new(folder.path()).directory(true));
     assert_eq!(end_of(&io, op::Stat::of(directory)).unwrap().file_type, FileType::Directory);
-    let temporary = opened(op::Open::new(folder.path()).write(true).custom_flags(libc::O_TMPFILE));
+    let temporary = opened(op::Open::new(folder.path()).write(true).custom_flags(system::O_TMPFILE));
     assert_eq!(end_of(&io, op::WriteAt::new(temporary, "gone", 0)).bytes, 4);
     assert_eq!(folder.names(), ["file", "new"]);
 }

@@ -9,6 +9,7 @@ use nbio::{AlignedBuf, Done, ErrorKind, IoBuf, Operation, op};
 use crate::folder::{Folder, assert_error, end_of, why};
 use crate::hanging::{Tracked, idle};
 use crate::support::{Case, Drops, Slot, Subject};
+use crate::system;
 use crate::wire::{Io, keep, kind, noise, turn};
 
 pub const CASES: &[Case] = &[
@@ -221,7 +222,7 @@ fn unbuffered(subject: &Subject) {
     const BLOCK: usize = 4096;
     let (io, folder): (Io, _) = (subject.io(), Folder::new());
     let open = op::Open::new(folder.at("file")).read(true).write(true).create(true);
-    let opened = end_of(&io, open.custom_flags(libc::O_DIRECT));
+    let opened = end_of(&io, open.custom_flags(system::O_DIRECT));
     let Ok(file) = opened else {
         assert_eq!(kind(opened), Some(ErrorKind::InvalidInput));
         return;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use nbio::{Done, Error, ErrorKind, File, Operation, op};
 
 use crate::support::Slot;
+use crate::system;
 use crate::wire::{Io, keep};
 
 /// A directory that goes with everything in it when this is dropped.
@@ -38,8 +39,7 @@ impl Folder {
 
     pub fn fifo(&self, name: &str) -> PathBuf {
         let path = self.at(name);
-        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
-        rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
+        system::make_fifo(&path);
         path
     }
 

@@ -2,19 +2,19 @@
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener as Server, UnixStream as Socket};
+use std::os::unix::net::{UnixDatagram, UnixListener as Server, UnixStream as Socket};
 use std::time::Duration;
 
 use nbio::{
     Accepted, Done, Error, ErrorKind, Half, Operation, TcpStream, UnixAddress, UnixListener, UnixStream, op,
 };
 use rustix::io::{FdFlags, fcntl_getfd};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+use rustix::net::SocketAddrUnix;
 
 use crate::hanging::{HOUR, idle};
 use crate::pipes::scratch;
 use crate::support::{Case, Slot, Subject};
+use crate::system;
 use crate::wire::{Io, drive, keep, kind, noise, turn};
 
 pub const CASES: &[Case] = &[
@@ -47,7 +47,7 @@ fn by_a_path(subject: &Subject) {
     // A client of std that has a name, and one of the loop that has none.
     io.accept(listener, keep::<End>(&accepted));
     turn(&io, 2);
-    let bound = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    let bound = system::unix_socket();
     rustix::net::bind(&bound, &SocketAddrUnix::new(&own).unwrap()).unwrap();
     rustix::net::connect(&bound, &SocketAddrUnix::new(&path).unwrap()).unwrap();
     drive(&io, || accepted.len() > 0);
@@ -89,7 +89,7 @@ fn by_an_abstract_name(subject: &Subject) {
     assert_eq!(kind(io.listen_unix(address.clone())), Some(ErrorKind::AddrInUse));
     let accepted = Slot::new();
     io.accept(listener, keep::<End>(&accepted));
-    let _client = Socket::connect_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let _client = system::connect_abstract(&name);
     io.run().unwrap();
     assert!(accepted.one().unwrap().peer.is_unnamed());
     // It is gone with its socket.
@@ -268,7 +268,7 @@ fn accepts_ended(subject: &Subject) {
 fn connects_that_wait(subject: &Subject) {
     let directory = scratch("local-full");
     let path = directory.join("socket");
-    let server = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    let server = system::unix_socket();
     rustix::net::bind(&server, &SocketAddrUnix::new(&path).unwrap()).unwrap();
     rustix::net::listen(&server, 0).unwrap();
     let server = Server::from(server);

@@ -17,6 +17,7 @@ use crate::child;
 use crate::hanging::{HOUR, TOO_MUCH, Tracked, idle};
 use crate::poll::is_unread;
 use crate::support::{Case, Drops, Slot, Subject};
+use crate::system;
 use crate::wire::{Io, drive, keep, kind, turn};
 
 pub const CASES: &[Case] = &[
@@ -51,7 +52,7 @@ pub fn check(received: &Received, bytes: &[u8], descriptors: usize) {
 fn behind_credentials(subject: &Subject) {
     let io: Io = subject.io();
     let (one, other) = Socket::pair().unwrap();
-    rustix::net::sockopt::set_socket_passcred(&other, true).unwrap();
+    system::bring_credentials(&other);
     let (one, other): (UnixStream, UnixStream) = (io.adopt(one).unwrap(), io.adopt(other).unwrap());
     let (reader, writer) = pipe().unwrap();
     assert_eq!(send(&io, one, b"an end", vec![writer.into()]).result, Ok(()));
@@ -159,7 +160,7 @@ fn to_and_from_another(subject: &Subject) {
     let mut control = rustix::net::RecvAncillaryBuffer::new(&mut space);
     let mut bytes = [0; 16];
     let mut pieces = [std::io::IoSliceMut::new(&mut bytes)];
-    let flags = rustix::net::RecvFlags::CMSG_CLOEXEC;
+    let flags = system::RECV_CLOSE_ON_EXEC;
     assert_eq!(rustix::net::recvmsg(&far, &mut pieces, &mut control, flags).unwrap().bytes, 4);
     let messages = control.drain();
     let count = messages.map(|message| match message {

@@ -10,13 +10,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nbio::{Done, Error, ErrorKind, Half, Operation, Pipe, op};
-use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, mknodat};
+use rustix::fs::{CWD, Mode, OFlags, fcntl_getfl};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::child;
 use crate::hanging::{HOUR, TOO_MUCH, Tracked, idle};
 use crate::poll::is_unread;
 use crate::support::{Case, Drops, Slot, Subject};
+use crate::system;
 use crate::wire::{Io, drive, keep, kind, noise, turn};
 
 pub const CASES: &[Case] = &[
@@ -303,7 +304,7 @@ fn moves_to_another_loop(subject: &Subject) {
 
 /// A terminal: the side that types and shows, and the side that programs have.
 fn terminal() -> (File, OwnedFd) {
-    let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | system::TERMINAL).unwrap();
     grantpt(&keyboard).unwrap();
     unlockpt(&keyboard).unwrap();
     let name = ptsname(&keyboard, Vec::new()).unwrap();
@@ -449,7 +450,7 @@ pub fn scratch(name: &str) -> PathBuf {
 
 fn make_fifo(directory: &std::path::Path) -> PathBuf {
     let path = directory.join("fifo");
-    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    system::make_fifo(&path);
     path
 }
 
@@ -545,7 +546,7 @@ fn fifo_too_late(subject: &Subject) {
 fn many_fifos(subject: &Subject) {
     let directory = scratch("fifo-many");
     let (path, other) = (make_fifo(&directory), directory.join("other"));
-    mknodat(CWD, &other, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    system::make_fifo(&other);
     let io: Io = subject.io();
     let ids: Vec<_> = (0..40).map(|_| io.open_fifo(&path, Half::Read, |_, _, _| ())).collect();
     turn(&io, 3);

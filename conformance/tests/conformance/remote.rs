@@ -41,10 +41,7 @@ pub fn elsewhere<T: Send>(action: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| scope.spawn(action).join().unwrap())
 }
 
-/// The system's number of this thread.
-pub fn thread_number() -> i32 {
-    rustix::thread::gettid().as_raw_nonzero().get()
-}
+pub use crate::system::thread_number;
 
 /// Returns when that thread of this process sleeps in a system call (proc(5), `stat`).
 pub fn await_sleep_of(thread: i32) {

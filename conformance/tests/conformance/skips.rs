@@ -102,7 +102,70 @@ pub const SKIPS: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// Cases that look at Linux's own things: /proc, seccomp, options that others lack, values as Linux rounds them.
+pub const ON_LINUX_ONLY: &[&str] = &[
+    "blocking_process::no_thread_is_the_systems_error_and_nothing_is_lost",
+    "control::report_tells_what_and_why",
+    "copy_file::each_way_brings_the_same",
+    "copy_file::files_that_say_they_are_empty",
+    "copy_file::a_failed_copy_leaves_nothing",
+    "environment::io_uring_forbidden",
+    "environment::without_io_uring_it_starts_on_epoll",
+    "environment::too_little_memory_for_the_ring",
+    "files::open_ways",
+    "files::open_errors",
+    "files_names::rename_replaces_or_refuses",
+    "files_names::cancelled_at_any_time_each_ends_once",
+    "files_whole::read_file_of_what_has_no_length",
+    "files_whole::unbuffered_reads_and_writes",
+    "input::options_out_of_range",
+    "input::connect_options_out_of_range_arrive_by_callback",
+    "input::failed_listen_and_connect_leave_no_descriptor",
+    "local::by_an_abstract_name",
+    "local::names_that_do_not_work",
+    "local::everything_is_close_on_exec",
+    "moving::a_dropped_detached_closes",
+    "passing::behind_the_peers_credentials",
+    "pipes::adopted_and_released",
+    "poll::always_ready",
+    "poll::number_used_again_in_the_same_tick",
+    "poll::many_of_what_is_always_ready_ends",
+    "remote::wake_during_a_wait",
+    "remote::stop_from_another_thread",
+    "remote_ends::gone_loop_releases_those_who_wait",
+    "remote_ends::keep_alive_holds_run",
+    "remote_ends::keep_alive_holds_tick",
+    "sockets_connect::cancelled_connect_calls_back_at_once_and_its_socket_is_closed",
+    "sockets_connect::connect_past_its_deadline_calls_back_and_its_socket_is_closed",
+    "sockets_connect::removed_connect_is_silent_and_its_socket_is_closed",
+    "sockets_listen::accepted_streams_inherit_the_options",
+    "sockets_options::each_option_is_set_and_read_back",
+    "sockets_options::what_is_none_is_left_alone",
+    "sockets_options::durations_are_rounded_up",
+    "teardown::drop_with_every_kind_in_flight",
+    "teardown::drop_with_thousands_in_flight",
+    "teardown::drop_after_ends_before_their_callbacks",
+    "teardown::drop_in_a_callback_of_another_loop",
+    "teardown::drop_with_drops_that_panic",
+    "teardown::drop_closes_what_is_open",
+    "teardown::forgotten_loops_and_handles_harm_nobody",
+    "udp_control::nothing_that_was_not_asked_for",
+    "udp_control::all_of_it_at_once_and_vectored",
+    "udp_control::control_on_connected_sockets",
+    "udp_control::values_out_of_their_ranges",
+    "udp_control::segments_are_datagrams_of_one_size",
+    "udp_control::too_many_or_too_large_segments",
+    "udp_control::receives_put_together_are_taken_apart",
+    "udp_control::control_that_is_cut_says_so",
+    "udp_groups::each_option_is_set_and_read_back",
+    "udp_groups::each_option_of_version_6",
+    "udp_groups::groups_of_version_6",
+];
+
 pub fn reason(case: &str, subject: &str) -> Option<&'static str> {
+    if !cfg!(target_os = "linux") && ON_LINUX_ONLY.iter().any(|row| covers(row, case)) {
+        return Some("it looks at what only Linux has");
+    }
     // What needs sockets doesn't work with peers on a loop either.
     let subject = if subject == LOOP_PEERS { "sim" } else { subject };
     let subject = if subject.starts_with("epoll") { "epoll" } else { subject };

@@ -8,6 +8,7 @@ use rustix::net::sockopt;
 
 use crate::peer::Peer;
 use crate::support::{Case, Slot, Subject, listen};
+use crate::system;
 use crate::wire::{Io, drive, keep, noise};
 
 pub const CASES: &[Case] = &[
@@ -58,7 +59,7 @@ fn each_option(subject: &Subject) {
     assert_eq!(sockopt::socket_send_buffer_size(&socket), Ok(120_000));
     let found = set(TcpOptions::default().user_timeout(Duration::from_millis(4321)));
     assert_eq!(found.user_timeout, Some(Duration::from_millis(4321)));
-    assert_eq!(sockopt::tcp_user_timeout(&socket), Ok(4321));
+    assert_eq!(system::user_timeout(&socket), Some(4321));
 }
 
 /// Documented: "What is `None` is left as the system has it"; `SystemTimes` only switches probes on.

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use crate::child::forbid;
 use crate::connections::PeerListener;
 use crate::peer::Peer;
+use crate::system::SYS_io_uring_setup;
 
 pub use crate::programs::address::own_address;
 
@@ -136,7 +137,7 @@ impl Setup {
     pub fn run(&self, case: impl FnOnce() -> Result<(), String> + Send) -> Result<(), String> {
         let Some(errno) = self.forbidden else { return case() };
         let forbidden = || {
-            forbid(libc::SYS_io_uring_setup, errno);
+            forbid(SYS_io_uring_setup, errno);
             case()
         };
         std::thread::scope(|scope| scope.spawn(forbidden).join()).expect("a case's panics are caught")

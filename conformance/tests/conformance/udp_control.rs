@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as Peer};
 use nbio::{Datagram, Ecn, ErrorKind, SendControl, UdpOptions, UdpSocket, op};
 
 use crate::support::{Case, Subject, own_address};
+use crate::system;
 use crate::udp::{bound, bound_with, finish, peer, receive};
 use crate::wire::{Io, kind, noise};
 
@@ -304,13 +305,7 @@ fn control_cut(subject: &Subject) {
     let io: Io = subject.io();
     let socket = Peer::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
     let here = socket.local_addr().unwrap();
-    // Options of the system's that nbio doesn't know: all kinds of addresses, flow labels, times.
-    for (level, name) in [
-        (41, libc::IPV6_RECVORIGDSTADDR),
-        (41, libc::IPV6_FLOWINFO),
-        (1, libc::SO_TIMESTAMPNS),
-        (41, libc::IPV6_2292PKTINFO),
-    ] {
+    for (level, name) in system::FOREIGN_OPTIONS {
         set_on(&socket, level, name);
     }
     let socket: UdpSocket = io.adopt(socket).unwrap();
