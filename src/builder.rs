@@ -10,7 +10,7 @@ use crate::{Error, ErrorKind, EventLoop, Simulation};
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backend {
-    /// The environment variable `NBIO_BACKEND` if it is set (`auto`, `io_uring`, `io_uring-plain`, `epoll`), else the best
+    /// The environment variable `NBIO_BACKEND` if it is set (`auto`, `io_uring`, `io_uring-plain`, `epoll`, `kqueue`), else the best
     /// one that works here.
     #[default]
     Auto,
@@ -20,6 +20,8 @@ pub enum Backend {
     IoUringPlain,
     /// epoll(7) and plain system calls: where io_uring is forbidden, as in most containers.
     Epoll,
+    /// kqueue(2): macOS and the BSDs.
+    Kqueue,
     /// kqueue as macOS has it, in a simulator on Linux: for nbio's own tests.
     #[cfg(feature = "unstable-simulated-kqueue")]
     KqueueMacOs,
@@ -38,6 +40,7 @@ impl Backend {
                 Some("io_uring") => Ok(Some(Backend::IoUring)),
                 Some("io_uring-plain") => Ok(Some(Backend::IoUringPlain)),
                 Some("epoll") => Ok(Some(Backend::Epoll)),
+                Some("kqueue") => Ok(Some(Backend::Kqueue)),
                 #[cfg(feature = "unstable-simulated-kqueue")]
                 Some("kqueue-macos") => Ok(Some(Backend::KqueueMacOs)),
                 #[cfg(feature = "unstable-simulated-kqueue")]

@@ -18,7 +18,7 @@ compile_error!("nbio runs on Unix so far; IOCP is on its way (see PLATFORMS.md)"
 
 mod calls;
 mod pool;
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(unix)]
 mod readiness;
 pub(crate) mod sim;
 #[cfg(unix)]
@@ -71,14 +71,36 @@ mod system;
 #[path = "unix/system/openbsd.rs"]
 mod system;
 
-/// What kqueue.rs finds its system under.
+// The two ways to be told of readiness.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "readiness/epoll.rs"]
+mod epoll;
+#[cfg(any(
+    all(target_os = "linux", feature = "unstable-simulated-kqueue"),
+    not(any(target_os = "linux", target_os = "android"))
+))]
+#[path = "readiness/kqueue.rs"]
+mod kqueue;
+
+// What kqueue.rs finds its system under: the real one, or on Linux a simulator of it.
 #[cfg(all(target_os = "linux", feature = "unstable-simulated-kqueue"))]
-use readiness::simulator as sys;
+#[path = "readiness/simulator/mod.rs"]
+pub mod simulator;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "unix/system/kqueue.rs"]
+mod sys;
+#[cfg(all(target_os = "linux", feature = "unstable-simulated-kqueue"))]
+use simulator as sys;
 
 pub(crate) use calls::Calls;
 pub(crate) use pool::{Census, Completer, Work};
 #[cfg(all(target_os = "linux", feature = "unstable-simulated-kqueue"))]
-pub use readiness::simulator::{Profile, set_faults};
+pub use simulator::{Profile, set_faults};
+
+/// Real ones go wrong by themselves.
+#[cfg(all(not(target_os = "linux"), feature = "unstable-simulated-kqueue"))]
+pub fn set_faults(_: Option<u64>) {}
+
 #[cfg(unix)]
 pub(crate) use unix::copy::{Copied, CopyOrder, Copying};
 #[cfg(unix)]
@@ -128,6 +150,7 @@ pub(crate) struct Shot<'a> {
 
 /// How one shot ended, or what else joins the completion queue.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some are io_uring's alone"))]
 pub(crate) enum Outcome {
     /// The system's answer: a count or a descriptor.
     Value(u32),
@@ -262,13 +285,20 @@ pub(crate) struct Description {
 }
 
 /// Every backend there is. An enum, so that the set is visible here and the choice is made at run time.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "the large one is the one that matters, and there is one a loop"
+)]
 pub(crate) enum AnyBackend {
     #[cfg(target_os = "linux")]
     Uring(uring::Uring),
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    Epoll(readiness::Readiness<readiness::Epoll>),
-    #[cfg(feature = "unstable-simulated-kqueue")]
-    Kqueue(readiness::Readiness<readiness::Kqueue>),
+    Epoll(readiness::Readiness<epoll::Epoll>),
+    #[cfg(any(
+        all(target_os = "linux", feature = "unstable-simulated-kqueue"),
+        not(any(target_os = "linux", target_os = "android"))
+    ))]
+    Kqueue(readiness::Readiness<kqueue::Kqueue>),
     Sim(sim::Sim),
 }
 
@@ -306,9 +336,10 @@ impl AnyBackend {
             Choice::IoUring => uring(uring::Level::Best)?,
             Choice::IoUringPlain => uring(uring::Level::Plain)?,
             Choice::Epoll => epoll()?,
-            #[cfg(feature = "unstable-simulated-kqueue")]
+            Choice::Kqueue => return Err(Error::unavailable(0)),
+            #[cfg(all(target_os = "linux", feature = "unstable-simulated-kqueue"))]
             Choice::KqueueMacOs | Choice::KqueueFreeBsd => {
-                readiness::simulator::set_profile(match choice {
+                simulator::set_profile(match choice {
                     Choice::KqueueMacOs => Profile::MacOs,
                     _ => Profile::FreeBsd,
                 });
@@ -331,16 +362,19 @@ impl AnyBackend {
             Choice::Auto | Choice::Epoll => {
                 Ok((AnyBackend::Epoll(readiness::Readiness::new()?), format!("chosen by {by}")))
             }
-            Choice::IoUring | Choice::IoUringPlain => {
-                Err(Error::new(ErrorKind::BackendUnavailable, Kind::Build))
-            }
+            _ => Err(Error::unavailable(0)),
         }
     }
 
-    /// Elsewhere there is the simulation only, so far.
+    /// There is only one elsewhere.
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn of_the_system(_: Choice, _: &str, _: &Builder) -> Result<(AnyBackend, String), Error> {
-        Err(Error::new(ErrorKind::BackendUnavailable, Kind::Build))
+    fn of_the_system(choice: Choice, by: &str, _: &Builder) -> Result<(AnyBackend, String), Error> {
+        match choice {
+            Choice::Auto | Choice::Kqueue => {
+                Ok((AnyBackend::Kqueue(readiness::Readiness::new()?), format!("chosen by {by}")))
+            }
+            _ => Err(Error::unavailable(0)),
+        }
     }
 
     #[inline]
@@ -350,7 +384,10 @@ impl AnyBackend {
             AnyBackend::Uring(uring) => uring.submit(shot),
             #[cfg(any(target_os = "linux", target_os = "android"))]
             AnyBackend::Epoll(epoll) => epoll.submit(shot),
-            #[cfg(feature = "unstable-simulated-kqueue")]
+            #[cfg(any(
+                all(target_os = "linux", feature = "unstable-simulated-kqueue"),
+                not(any(target_os = "linux", target_os = "android"))
+            ))]
             AnyBackend::Kqueue(kqueue) => kqueue.submit(shot),
             AnyBackend::Sim(sim) => unlikely(|| sim.submit(shot)),
         }
@@ -367,7 +404,10 @@ impl AnyBackend {
             AnyBackend::Uring(uring) => uring.wait(limit, out),
             #[cfg(any(target_os = "linux", target_os = "android"))]
             AnyBackend::Epoll(epoll) => epoll.wait(limit, out),
-            #[cfg(feature = "unstable-simulated-kqueue")]
+            #[cfg(any(
+                all(target_os = "linux", feature = "unstable-simulated-kqueue"),
+                not(any(target_os = "linux", target_os = "android"))
+            ))]
             AnyBackend::Kqueue(kqueue) => kqueue.wait(limit, out),
             AnyBackend::Sim(sim) => unlikely(|| sim.wait(limit, out)),
         }
@@ -380,7 +420,10 @@ impl AnyBackend {
             AnyBackend::Uring(uring) => uring.now(),
             #[cfg(any(target_os = "linux", target_os = "android"))]
             AnyBackend::Epoll(epoll) => epoll.now(),
-            #[cfg(feature = "unstable-simulated-kqueue")]
+            #[cfg(any(
+                all(target_os = "linux", feature = "unstable-simulated-kqueue"),
+                not(any(target_os = "linux", target_os = "android"))
+            ))]
             AnyBackend::Kqueue(kqueue) => kqueue.now(),
             AnyBackend::Sim(sim) => unlikely(|| sim.now()),
         }
@@ -393,7 +436,10 @@ impl AnyBackend {
             AnyBackend::Uring(_) => system::has_company(),
             #[cfg(any(target_os = "linux", target_os = "android"))]
             AnyBackend::Epoll(_) => system::has_company(),
-            #[cfg(feature = "unstable-simulated-kqueue")]
+            #[cfg(any(
+                all(target_os = "linux", feature = "unstable-simulated-kqueue"),
+                not(any(target_os = "linux", target_os = "android"))
+            ))]
             AnyBackend::Kqueue(_) => system::has_company(),
             AnyBackend::Sim(_) => false,
         }
@@ -406,7 +452,10 @@ impl AnyBackend {
             AnyBackend::Uring(uring) => uring,
             #[cfg(any(target_os = "linux", target_os = "android"))]
             AnyBackend::Epoll(epoll) => epoll,
-            #[cfg(feature = "unstable-simulated-kqueue")]
+            #[cfg(any(
+                all(target_os = "linux", feature = "unstable-simulated-kqueue"),
+                not(any(target_os = "linux", target_os = "android"))
+            ))]
             AnyBackend::Kqueue(kqueue) => kqueue,
             AnyBackend::Sim(sim) => sim,
         }
@@ -419,7 +468,10 @@ impl AnyBackend {
             AnyBackend::Uring(uring) => &mut uring.system,
             #[cfg(any(target_os = "linux", target_os = "android"))]
             AnyBackend::Epoll(epoll) => &mut epoll.system,
-            #[cfg(feature = "unstable-simulated-kqueue")]
+            #[cfg(any(
+                all(target_os = "linux", feature = "unstable-simulated-kqueue"),
+                not(any(target_os = "linux", target_os = "android"))
+            ))]
             AnyBackend::Kqueue(kqueue) => &mut kqueue.system,
             AnyBackend::Sim(sim) => sim,
         }
@@ -441,7 +493,10 @@ impl AnyBackend {
             AnyBackend::Uring(uring) => uring,
             #[cfg(any(target_os = "linux", target_os = "android"))]
             AnyBackend::Epoll(epoll) => epoll,
-            #[cfg(feature = "unstable-simulated-kqueue")]
+            #[cfg(any(
+                all(target_os = "linux", feature = "unstable-simulated-kqueue"),
+                not(any(target_os = "linux", target_os = "android"))
+            ))]
             AnyBackend::Kqueue(kqueue) => kqueue,
             AnyBackend::Sim(sim) => sim,
         }

@@ -40,7 +40,7 @@ fn expected(value: Option<&OsStr>) -> Result<(&'static str, &'static str), Error
 fn variable_chooses_the_backend(subject: &Subject) {
     let known: [&[u8]; 7] =
         [b"", b"auto", b"io_uring", b"io_uring-plain", b"epoll", b"kqueue-macos", b"kqueue-freebsd"];
-    let unknown: [&[u8]; 5] = [b"IO_URING", b" auto", b"poll", b"kqueue", b"\xFF\xFE"];
+    let unknown: [&[u8]; 5] = [b"IO_URING", b" auto", b"poll", b"iocp", b"\xFF\xFE"];
     let values = known.into_iter().chain(unknown).map(|value| Some(OsStr::from_bytes(value)));
     for value in values.chain([None]) {
         let set = |command: &mut std::process::Command| {

@@ -159,7 +159,13 @@ fn waiting_read_is_cancelled(subject: &Subject) {
     std::fs::File::options().write(true).open(folder.at("fifo")).unwrap().write_all(b"half").unwrap();
     let exact = op::ReadAt::new(file, vec![0; 8], 0).exact(8).timeout(Duration::from_millis(5));
     let done = end_of(&io, exact);
-    assert_eq!((why(&done), done.data()), (Some(ErrorKind::TimedOut), &b"half"[..]));
+    assert_eq!(why(&done), Some(ErrorKind::TimedOut));
+    if done.bytes == 0 {
+        // Too late even for that, where another thread reads: then it is still there.
+        assert_eq!(end_of(&io, op::ReadAt::new(file, vec![0; 4], 0).exact(4)).data(), b"half");
+    } else {
+        assert_eq!(done.data(), b"half");
+    }
     let slot = Slot::new();
     io.read_at(file, [0; 10], 0, keep(&slot));
     let vectored = Slot::new();

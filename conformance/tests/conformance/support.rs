@@ -51,6 +51,18 @@ enum Peers {
 }
 
 impl Setup {
+    /// What there is elsewhere.
+    #[cfg(not(target_os = "linux"))]
+    pub fn all() -> Vec<Setup> {
+        let (backend, forbidden, peers) = (Backend::Auto, None, Peers::Sockets);
+        let best = Setup { name: NATIVE, backend, ring_size: 1024, forbidden, peers };
+        if std::env::var_os("NBIO_PEERS").is_some_and(|value| value == "loop") {
+            return vec![Setup { name: LOOP_PEERS, peers: Peers::Loop, ..best }];
+        }
+        vec![best, Setup { name: "sim", peers: Peers::Simulated, ..best }]
+    }
+
+    #[cfg(target_os = "linux")]
     pub fn all() -> Vec<Setup> {
         let io_uring = Setup {
             name: "io_uring",
@@ -144,6 +156,10 @@ impl Setup {
     }
 }
 
+/// The set-up of other systems than Linux.
+#[cfg(not(target_os = "linux"))]
+const NATIVE: &str = if cfg!(target_os = "android") { "epoll" } else { "kqueue" };
+
 /// The set-up of `NBIO_PEERS=loop`.
 pub const LOOP_PEERS: &str = "loop-peers";
 
@@ -166,6 +182,7 @@ impl Subject {
     /// For a case of this name: the seed of a simulation comes from it, or is `NBIO_SEED`.
     pub fn new(setup: Setup, case: &str) -> Subject {
         let simulation = (setup.peers == Peers::Simulated).then(|| Simulation::new(seed(case)));
+        #[cfg(target_os = "linux")]
         nbio::set_kqueue_faults(setup.kqueue().then(|| seed(case)));
         Subject { name: setup.name, setup, simulation, far: Rc::default(), full: Rc::default() }
     }

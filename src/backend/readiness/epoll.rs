@@ -9,7 +9,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::selector::{Direction, Directions, News, Selector};
+use super::readiness::selector::{Direction, Directions, News, Selector};
 use crate::backend::unix;
 
 pub(crate) struct Epoll {

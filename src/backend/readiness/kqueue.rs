@@ -16,7 +16,7 @@ use std::time::Duration;
 use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionbio, retry_on_intr};
 
-use super::selector::{Direction, Directions, News, Selector};
+use super::readiness::selector::{Direction, Directions, News, Selector};
 use crate::backend::{sys, unix};
 
 pub(crate) struct Kqueue {

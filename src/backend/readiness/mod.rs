@@ -7,14 +7,9 @@
 
 mod backend;
 mod descriptors;
-mod epoll;
-#[cfg(feature = "unstable-simulated-kqueue")]
-mod kqueue;
 mod offload;
-mod selector;
+pub(super) mod selector;
 mod shots;
-#[cfg(feature = "unstable-simulated-kqueue")]
-pub mod simulator;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,9 +24,6 @@ use crate::op::Kind;
 use crate::{Error, Instant};
 
 use descriptors::{Descriptors, Mode, NONE, Queue};
-pub(crate) use epoll::Epoll;
-#[cfg(feature = "unstable-simulated-kqueue")]
-pub(crate) use kqueue::Kqueue;
 use offload::Landing;
 use selector::{Direction, News, Selector};
 use shots::{Pending, Place, Shots};

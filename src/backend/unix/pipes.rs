@@ -48,12 +48,3 @@ pub(crate) fn means(descriptor: BorrowedFd<'_>) -> Means {
         _ => Means::File,
     }
 }
-
-/// Whether SIGPIPE is ignored now, as Rust's runtime has it unless the program changes that.
-pub(crate) fn ignores_broken_pipes() -> bool {
-    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: no new action is set, and the old one is written to memory of its type.
-    let asked = unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), action.as_mut_ptr()) };
-    // SAFETY: zeroes are a valid `sigaction`, and so is what the call has written.
-    asked == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
-}

@@ -422,5 +422,5 @@ pub(in crate::backend) fn polled_now(descriptor: RawDescriptor) -> u32 {
     let mut asked = [PollFd::new(&descriptor, events.into_iter().fold(asked, |all, event| all | event))];
     // An error finds nothing, and the next news may.
     let _ = poll(&mut asked, Some(&Timespec::default()));
-    asked[0].revents().bits().into()
+    asked[0].revents().bits() as u32 & 0xffff
 }

@@ -1,11 +1,9 @@
 //! UDP sockets on Unix: making, connecting, options and groups.
 
-use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::addr::SocketAddrArg;
 use rustix::net::{self, AddressFamily, SocketType, ipproto, sockopt};
 
 use super::option::{get, set};
@@ -263,13 +261,4 @@ fn member_v6(socket: BorrowedFd<'_>, group: Ipv6Addr, interface: Interface, join
         name,
         libc::ipv6_mreq { ipv6mr_multiaddr: group, ipv6mr_interface: index as _ },
     )
-}
-
-/// An address as those structs have it.
-pub(in crate::backend) fn storage(address: IpAddr) -> libc::sockaddr_storage {
-    // SAFETY: all of it may be zero.
-    let mut storage: libc::sockaddr_storage = unsafe { MaybeUninit::zeroed().assume_init() };
-    // SAFETY: it is as large as any socket address, and aligned for each.
-    unsafe { SocketAddr::new(address, 0).write_sockaddr((&raw mut storage).cast()) };
-    storage
 }

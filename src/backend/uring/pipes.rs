@@ -60,10 +60,19 @@ fn without_signal(features: &Features) -> (i32, bool) {
     if features.without_signal && system::knows_without_signal() {
         return (system::WITHOUT_SIGNAL, false);
     }
-    (0, !unix::pipes::ignores_broken_pipes())
+    (0, !ignores_broken_pipes())
 }
 
 /// Whether it waits on a thread of the kernel's until somebody else does something.
 pub(super) fn may_wait_for_ever(op: &Op) -> bool {
     matches!(op, Op::Path(path) if matches!(path.call, Call::OpenFifo(_)))
+}
+
+/// Whether SIGPIPE is ignored now, as Rust's runtime has it unless the program changes that.
+fn ignores_broken_pipes() -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: no new action is set, and the old one is written to memory of its type.
+    let asked = unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: zeroes are a valid `sigaction`, and so is what the call has written.
+    asked == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }

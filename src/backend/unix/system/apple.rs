@@ -287,3 +287,24 @@ pub(crate) mod nanoseconds {
         stat.st_birthtime_nsec
     }
 }
+
+/// What kqueue has under other names, types or numbers elsewhere, or not at all.
+pub(crate) mod knotes {
+    use std::ffi::c_int;
+
+    use rustix::fs::Stat;
+
+    pub(crate) type Filter = i16;
+    pub(crate) type Flags = u16;
+
+    /// The filter for urgent data.
+    pub(crate) const EXCEPT: Option<Filter> = Some(libc::EVFILT_EXCEPT);
+    pub(crate) const NOTE_OOB: u32 = libc::NOTE_OOB;
+
+    /// Whether readers aren't told when the last writer goes: those of FIFOs that are files, which pipes are not.
+    pub(crate) fn misses_the_end(descriptor: c_int, _: &Stat) -> bool {
+        let mut path = [0_u8; libc::PATH_MAX as usize];
+        // SAFETY: the command writes a path of at most that length, and fails for what has none.
+        unsafe { libc::fcntl(descriptor, libc::F_GETPATH, path.as_mut_ptr()) == 0 }
+    }
+}

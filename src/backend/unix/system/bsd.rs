@@ -91,6 +91,7 @@ pub(super) fn told_ttl(control: &mut RecvControl, data: &[u8]) {
 /// What the system knows of a file. It fills all of it, asked or not.
 pub(crate) type Stat = libc::stat;
 
+#[allow(clippy::useless_conversion, clippy::unnecessary_cast, reason = "other systems have other types")]
 pub(crate) fn metadata(stat: &Stat) -> Metadata {
     Metadata {
         file_type: file_type(FileType::from_raw_mode(stat.st_mode)),

@@ -179,3 +179,22 @@ pub(crate) mod nanoseconds {
         stat.st_birthtimensec
     }
 }
+
+/// What kqueue has under other names, types or numbers elsewhere, or not at all.
+pub(crate) mod knotes {
+    use std::ffi::c_int;
+
+    use rustix::fs::Stat;
+
+    pub(crate) type Filter = u32;
+    pub(crate) type Flags = u32;
+
+    /// The filter for urgent data: there is none.
+    pub(crate) const EXCEPT: Option<Filter> = None;
+    pub(crate) const NOTE_OOB: u32 = 0;
+
+    /// Whether readers aren't told when the last writer goes: they are.
+    pub(crate) fn misses_the_end(_: c_int, _: &Stat) -> bool {
+        false
+    }
+}

@@ -1,12 +1,14 @@
 //! Multicast from one source only, on the systems that have RFC 3678.
 
-use std::net::IpAddr;
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
+use rustix::net::addr::SocketAddrArg;
 
 use super::unix::option::set;
-use super::unix::udp::{in_addr, parts, storage};
+use super::unix::udp::{in_addr, parts};
 use crate::udp::Interface;
 
 /// Joins a group or leaves it, as far as this source sends to it.
@@ -41,4 +43,13 @@ pub(crate) fn member_of_source(
         }
         _ => Err(Errno::INVAL),
     }
+}
+
+/// An address as those structs have it.
+fn storage(address: IpAddr) -> libc::sockaddr_storage {
+    // SAFETY: all of it may be zero.
+    let mut storage: libc::sockaddr_storage = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: it is as large as any socket address, and aligned for each.
+    unsafe { SocketAddr::new(address, 0).write_sockaddr((&raw mut storage).cast()) };
+    storage
 }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::super::faults::refuse_next_add;
 use super::*;
-use crate::backend::readiness::kqueue::Kqueue;
+use crate::backend::kqueue::Kqueue;
 use crate::backend::readiness::selector::{Direction, Directions, News, Selector};
 
 fn selector(profile: Profile) -> Kqueue {
