@@ -4,7 +4,7 @@ use io_uring::{opcode, squeue, types};
 
 use super::op::{self, rest};
 use super::setup::Features;
-use crate::backend::{Shot, system, unix};
+use crate::backend::{Shot, system};
 use crate::engine::handles::Means;
 use crate::engine::op::Op;
 use crate::engine::paths::Call;

@@ -11,7 +11,8 @@ use io_uring::{opcode, squeue, types};
 
 use super::setup::Features;
 use crate::Error;
-use crate::backend::readiness::{Epoll, Readiness};
+use crate::backend::epoll::Epoll;
+use crate::backend::readiness::Readiness;
 use crate::backend::{Backend, Completion, Shot, Token};
 use crate::engine::op::Op;
 use crate::op::Kind;
