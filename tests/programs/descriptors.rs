@@ -43,7 +43,11 @@ pub fn with_own_descriptors<T: Send>(run: impl FnOnce() -> T + Send) -> T {
 fn leave_the_others() {
     // SAFETY: this thread gets a copy of the table, and closes there what is not its own; the other threads keep
     // theirs. What this thread's Rust values own was opened after this.
-    let done = unsafe { libc::unshare(libc::CLONE_FILES) == 0 && libc::close_range(3, u32::MAX, 0) == 0 };
+    let done = unsafe {
+        // Not every C library has a function for it.
+        let close_all = || libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0);
+        libc::unshare(libc::CLONE_FILES) == 0 && close_all() == 0
+    };
     assert!(done, "unshare, close_range: {}", std::io::Error::last_os_error());
 }
 

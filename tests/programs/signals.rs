@@ -10,6 +10,12 @@ extern "C" fn handle(_: libc::c_int) {
     HANDLED.fetch_add(1, Ordering::Relaxed);
 }
 
+/// What C calls a thread: a number or a pointer.
+struct Thread(libc::pthread_t);
+
+// SAFETY: it is a name, which any thread may use as long as that thread is alive.
+unsafe impl Sync for Thread {}
+
 /// Runs something while this thread gets signal after signal, none of which restarts what it interrupts.
 pub fn pestered<T>(run: impl FnOnce() -> T) -> T {
     static INSTALL: Once = Once::new();
@@ -17,18 +23,19 @@ pub fn pestered<T>(run: impl FnOnce() -> T) -> T {
     let before = HANDLED.load(Ordering::Relaxed);
     let over = AtomicBool::new(false);
     // SAFETY: it has no preconditions.
-    let victim = unsafe { libc::pthread_self() };
+    let victim = Thread(unsafe { libc::pthread_self() });
     let result = std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let (victim, over) = (&victim, &over);
+        scope.spawn(move || {
             while !over.load(Ordering::Relaxed) {
                 // SAFETY: the thread is alive: it waits for this one at the scope's end.
-                let sent = unsafe { libc::pthread_kill(victim, libc::SIGUSR1) };
+                let sent = unsafe { libc::pthread_kill(victim.0, libc::SIGUSR1) };
                 assert_eq!(sent, 0, "pthread_kill");
                 // Not to wait for anything: to leave the victim some of the processor.
                 std::thread::sleep(Duration::from_micros(20));
             }
         });
-        let _over = Over(&over);
+        let _over = Over(over);
         run()
     });
     assert!(HANDLED.load(Ordering::Relaxed) > before, "signals came");
