@@ -19,6 +19,7 @@ compile_error!("nbio runs on Unix so far; IOCP is on its way (see PLATFORMS.md)"
 mod calls;
 mod pool;
 #[cfg(unix)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some of it is for io_uring alone"))]
 mod readiness;
 pub(crate) mod sim;
 #[cfg(unix)]
