@@ -26,8 +26,11 @@ impl<S: Selector> Backend for Readiness<S> {
     }
 
     fn cancel(&mut self, token: Token, _: bool) {
-        // If it isn't here, its completion is on its way.
-        let Some(shot) = self.shots.find(token) else { return };
+        if !self.has(token) {
+            // Its completion is on its way.
+            return;
+        }
+        let shot = self.shots.get(token.index);
         let ended = match shot.place {
             // As on io_uring, which begins with what it is given before it looks at a cancel.
             Place::Fresh => {
@@ -51,12 +54,13 @@ impl<S: Selector> Backend for Readiness<S> {
     fn wait(&mut self, limit: Option<Duration>, out: &mut VecDeque<Completion>) -> Result<(), Error> {
         self.try_fresh();
         self.take_landed();
-        let mut pause = self.try_paused();
+        self.try_paused();
         let asks = self.done.is_empty() || limit == Some(Duration::ZERO) || self.unasked == MOST_UNASKED;
         self.unasked = if asks { 0 } else { self.unasked + 1 };
         let end = limit.filter(|_| self.done.is_empty()).map(|limit| Instant::system() + limit);
         let mut waits = asks;
         while waits {
+            let pause = self.pause();
             let left = match end {
                 _ if !self.done.is_empty() => Some(Duration::ZERO),
                 None => pause,
@@ -69,7 +73,7 @@ impl<S: Selector> Backend for Readiness<S> {
             };
             self.hear_all();
             self.take_landed();
-            pause = self.try_paused();
+            self.try_paused();
             let late = end.is_some_and(|end| Instant::system() >= end);
             waits = self.done.is_empty() && !woken && !late;
         }

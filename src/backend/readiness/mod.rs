@@ -74,7 +74,11 @@ fn outcome(answer: Result<u32, Errno>) -> Outcome {
 impl<S: Selector> Readiness<S> {
     pub(crate) fn new() -> Result<Readiness<S>, Error> {
         let selector = S::new().map_err(|errno| Error::from_os(errno.raw_os_error(), Kind::Build))?;
-        Ok(Readiness {
+        Ok(Readiness::over(selector))
+    }
+
+    pub(crate) fn over(selector: S) -> Readiness<S> {
+        Readiness {
             selector,
             system: unix::System,
             shots: Shots::default(),
@@ -85,15 +89,12 @@ impl<S: Selector> Readiness<S> {
             news: Vec::new(),
             landing: None,
             unasked: 0,
-        })
+        }
     }
 
+    /// Whether a shot with this token is here.
     pub(crate) fn has(&mut self, token: Token) -> bool {
         self.shots.find(token).is_some()
-    }
-
-    pub(crate) fn selector(&self) -> &S {
-        &self.selector
     }
 
     /// How long until something is to be tried again that nothing tells of.
@@ -361,12 +362,11 @@ impl<S: Selector> Readiness<S> {
         self.later.push_back((Instant::system() + PAUSE, token));
     }
 
-    /// Tries again what waited for a while; says how long the next one has still to wait.
-    fn try_paused(&mut self) -> Option<Duration> {
+    /// Tries again what waited for a while.
+    fn try_paused(&mut self) {
         while let Some(&(at, token)) = self.later.front() {
-            let now = Instant::system();
-            if now < at {
-                return Some(at - now);
+            if Instant::system() < at {
+                return;
             }
             self.later.pop_front();
             if self.shots.find(token).is_some_and(|shot| shot.place == Place::Later) {
@@ -374,7 +374,6 @@ impl<S: Selector> Readiness<S> {
                 self.first_try(token.index);
             }
         }
-        None
     }
 
     /// Takes over what threads of the pool have done.

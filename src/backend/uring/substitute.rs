@@ -4,7 +4,7 @@
 //! epoll, by system calls that are tried and by the thread pool, and everything else stays with the ring.
 
 use std::collections::VecDeque;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use io_uring::{opcode, squeue, types};
@@ -13,6 +13,7 @@ use super::setup::Features;
 use crate::Error;
 use crate::backend::epoll::Epoll;
 use crate::backend::readiness::Readiness;
+use crate::backend::readiness::selector::Selector;
 use crate::backend::{Backend, Completion, Shot, Token};
 use crate::engine::op::Op;
 use crate::op::Kind;
@@ -20,6 +21,8 @@ use crate::report::Support;
 
 pub(super) struct Substitute {
     readiness: Readiness<Epoll>,
+    /// The epoll's.
+    descriptor: RawFd,
     /// The ring polls the epoll, or will.
     armed: bool,
     /// How many shots it was given.
@@ -31,7 +34,9 @@ pub(super) const SUBSTITUTE: u64 = u64::MAX - 1;
 
 impl Substitute {
     pub(super) fn new() -> Result<Substitute, Error> {
-        Ok(Substitute { readiness: Readiness::new()?, armed: false, shots: 0 })
+        let epoll = Epoll::new().map_err(|errno| Error::from_os(errno.raw_os_error(), Kind::Build))?;
+        let descriptor = epoll.as_raw_fd();
+        Ok(Substitute { readiness: Readiness::over(epoll), descriptor, armed: false, shots: 0 })
     }
 
     /// Whether a shot is for it, because the ring can't do this.
@@ -70,7 +75,7 @@ impl Substitute {
         if std::mem::replace(&mut self.armed, true) {
             return None;
         }
-        let epoll = types::Fd(self.readiness.selector().as_raw_fd());
+        let epoll = types::Fd(self.descriptor);
         Some(opcode::PollAdd::new(epoll, libc::POLLIN as u32).build().user_data(SUBSTITUTE))
     }
 
