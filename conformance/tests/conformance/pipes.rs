@@ -479,8 +479,11 @@ fn fifo_waits(subject: &Subject) {
     writer.write_all(b"hello").unwrap();
     drive(&io, || got.len() > 0);
     assert_eq!(got.one().data(), b"hello");
-    drop(writer);
+    // The end comes while somebody waits.
     io.recv(reader, vec![0; 8], keep(&got));
+    turn(&io, 3);
+    assert_eq!(got.len(), 0);
+    drop(writer);
     drive(&io, || got.len() > 0);
     assert_eq!(got.one().bytes, 0);
     io.close(reader);

@@ -24,6 +24,7 @@ mod queue;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::c_int;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -38,20 +39,18 @@ use queue::Queue;
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 struct Name {
     descriptor: c_int,
-    /// The thread that made it, and the how many-th of this number it is, modulo 64. A thread that has ended has no
+    /// The thread that made it, and the how many-th of that thread's it is, modulo 64. A thread that has ended has no
     /// kqueue any more.
     thread: c_int,
     tag: c_int,
 }
 
-#[derive(Default)]
-struct Table {
-    queues: HashMap<Name, Arc<Mutex<Queue>>>,
-    tags: HashMap<c_int, c_int>,
-}
-
 /// Those that were closed stay until their name comes again.
-static TABLE: LazyLock<Mutex<Table>> = LazyLock::new(Mutex::default);
+static QUEUES: LazyLock<Mutex<HashMap<Name, Arc<Mutex<Queue>>>>> = LazyLock::new(Mutex::default);
+
+thread_local! {
+    static LAST_TAG: Cell<c_int> = const { Cell::new(0) };
+}
 
 /// A panic in a test is no reason for others.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -93,18 +92,17 @@ pub(crate) unsafe fn kqueue() -> c_int {
             return -1;
         }
         let owner = Owner { kind: 0, thread: libc::gettid() };
-        let table = &mut *lock(&TABLE);
-        let tag = table.tags.entry(descriptor).or_default();
-        *tag = *tag % 64 + 1;
+        let tag = LAST_TAG.get() % 64 + 1;
+        LAST_TAG.set(tag);
         if libc::fcntl(descriptor, F_SETOWN_EX, &raw const owner) < 0
-            || libc::fcntl(descriptor, F_SETSIG, *tag) < 0
+            || libc::fcntl(descriptor, F_SETSIG, tag) < 0
         {
             let errno = last_error();
             libc::close(descriptor);
             return fail(errno);
         }
-        let name = Name { descriptor, thread: owner.thread, tag: *tag };
-        table.queues.insert(name, Arc::new(Mutex::new(Queue::new(descriptor))));
+        let name = Name { descriptor, thread: owner.thread, tag };
+        lock(&QUEUES).insert(name, Arc::new(Mutex::new(Queue::new(descriptor))));
         descriptor
     }
 }
@@ -120,7 +118,7 @@ fn find(descriptor: c_int) -> Option<Arc<Mutex<Queue>>> {
         libc::fcntl(descriptor, F_GETSIG)
     };
     // "The queue is not inherited by a child created with fork(2)."
-    let queue = lock(&TABLE).queues.get(&Name { descriptor, thread: owner.thread, tag }).cloned()?;
+    let queue = lock(&QUEUES).get(&Name { descriptor, thread: owner.thread, tag }).cloned()?;
     let is_ours = lock(&queue).process == std::process::id();
     is_ours.then_some(queue)
 }

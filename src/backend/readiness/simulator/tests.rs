@@ -2,6 +2,7 @@
 //! both say the same, from FreeBSD's.
 
 mod changes;
+mod faults;
 mod filters;
 mod life;
 mod selector;
