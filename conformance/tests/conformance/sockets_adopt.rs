@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nbio::{Accepted, Done, Error, ErrorKind, Operation, Rejected, TcpListener, TcpStream, op};
+use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::{FdFlags, fcntl_getfd};
 
 use crate::peer::Peer as AnyPeer;
@@ -260,7 +261,13 @@ fn release_gives_it_back(subject: &Subject) {
     assert_eq!(&got, b"still open");
 
     let (listener, address) = listen(&io);
-    let server = Server::from(io.release(listener).unwrap());
+    let _early = Peer::connect(address).unwrap();
+    io.accept(listener, |_, _, accepted| assert!(accepted.is_ok()));
+    io.run().unwrap();
+    let released = io.release(listener).unwrap();
+    // Whatever the loop did with it, it waits as one of std's does.
+    assert!(!fcntl_getfl(&released).unwrap().contains(OFlags::NONBLOCK));
+    let server = Server::from(released);
     drop(io);
     let peer = Peer::connect(address).unwrap();
     assert_eq!(server.accept().unwrap().1, peer.local_addr().unwrap());

@@ -12,6 +12,7 @@ use crate::wire::{Io, keep, kind, noise, turn};
 pub const CASES: &[Case] = &[
     Case { name: "eof_is_ok_with_0_bytes_every_time", run: eof_is_ok_with_0_bytes },
     Case { name: "data_comes_before_the_eof", run: data_comes_before_the_eof },
+    Case { name: "data_and_eof_come_at_once_to_who_waits", run: data_and_eof_come_at_once },
     Case { name: "half_close_leaves_the_other_direction", run: half_close_leaves_the_other_direction },
     Case { name: "reset_is_connection_reset_every_time", run: reset_is_connection_reset },
     Case { name: "close_with_unread_data_is_a_reset", run: close_with_unread_data_is_a_reset },
@@ -55,6 +56,27 @@ fn data_comes_before_the_eof(subject: &Subject) {
     let data: Vec<&[u8]> = ends.iter().map(|done| done.data()).collect();
     assert_eq!(data, [&b"last w"[..], b"ords", b""]);
     assert!(ends.iter().all(|done| done.result == Ok(())));
+}
+
+/// Guarantee 8 (EOF): the same when both come while somebody waits, with room for more than came.
+fn data_and_eof_come_at_once(subject: &Subject) {
+    let io: Io = subject.io();
+    let (stream, mut peer) = subject.pair(&io);
+    let ended = Slot::new();
+    io.recv(stream, vec![0; 100], keep(&ended));
+    turn(&io, 2);
+    peer.write_all(b"last words").unwrap();
+    drop(peer);
+    // As many as there are bytes: a simulation may bring them one at a time.
+    for _ in 0..10 {
+        io.recv(stream, vec![0; 100], keep(&ended));
+    }
+    io.run().unwrap();
+    let mut ends: Vec<Done<Vec<u8>>> = ended.take();
+    assert!(ends.iter().all(|done| done.result == Ok(())));
+    assert_eq!(ends.pop().unwrap().bytes, 0);
+    let data: Vec<u8> = ends.iter().flat_map(|done| done.data().to_vec()).collect();
+    assert_eq!(data, b"last words");
 }
 
 /// Guarantee 8 (half-close): after the peer's end it can still be sent to; after one's own it can still be received.
