@@ -8,7 +8,7 @@
 //! A program in which hardly anything happens compares nothing: at least nine in ten of the operations have to move data,
 //! or end in the error that the generator chose.
 //!
-//! `NBIO_SEED=7` or `7..90` runs those programs on every pair, `NBIO_LONG=1` a thousand on each.
+//! `NBIO_SEED=7` or `7..90` runs those programs on every pair, `NBIO_LONG=1` thousands.
 
 #[path = "../programs/address.rs"]
 mod address;
@@ -106,9 +106,10 @@ fn pairs() -> Vec<[Ground; 2]> {
     pairs
 }
 
-fn seeds(pair: u64) -> Range<u64> {
+/// The pairs share the programs.
+fn seeds(pair: u64, pairs: u64) -> Range<u64> {
     let long = std::env::var_os("NBIO_LONG").is_some_and(|value| value == "1");
-    let count = if long { 1_000 } else { 30 };
+    let count = if long { 6_000 } else { 180 } / pairs;
     pair * count..(pair + 1) * count
 }
 
@@ -123,11 +124,11 @@ fn chosen() -> Option<Range<u64>> {
 }
 
 /// Runs the programs of one pair.
-fn compare_all(number: u64, grounds: [Ground; 2]) {
+fn compare_all(seeds: Range<u64>, grounds: [Ground; 2]) {
     let simulated = grounds.iter().any(|ground| matches!(ground, Ground::Simulation));
     let world = if simulated { World::Simulated } else { World::System };
     let mut tally = Tally::default();
-    for seed in chosen().unwrap_or_else(|| seeds(number)) {
+    for seed in chosen().unwrap_or(seeds) {
         compare(seed, grounds, world, &mut tally);
     }
     let [one, other] = grounds.map(|ground| ground.name());
@@ -141,12 +142,13 @@ fn compare_all(number: u64, grounds: [Ground; 2]) {
 #[test]
 fn the_same_program_sees_the_same_on_every_pair_of_backends() {
     let pairs = (0..).zip(pairs()).collect::<Vec<_>>();
+    let count = pairs.len() as u64;
     // Two at a time, since each waits now and then.
     for pairs in pairs.chunks(2) {
         std::thread::scope(|scope| {
-            pairs
-                .iter()
-                .for_each(|&(number, grounds)| drop(scope.spawn(move || compare_all(number, grounds))));
+            pairs.iter().for_each(|&(number, grounds)| {
+                drop(scope.spawn(move || compare_all(seeds(number, count), grounds)))
+            });
         });
     }
 }
