@@ -9,4 +9,8 @@ pub const SYSTEMS: &[System] = &[
     ("io_uring", || Builder::new().backend(Backend::IoUring)),
     ("io_uring-plain", || Builder::new().backend(Backend::IoUringPlain)),
     ("epoll", || Builder::new().backend(Backend::Epoll)),
+    #[cfg(feature = "unstable-simulated-kqueue")]
+    ("kqueue-macos", || Builder::new().backend(Backend::KqueueMacOs)),
+    #[cfg(feature = "unstable-simulated-kqueue")]
+    ("kqueue-freebsd", || Builder::new().backend(Backend::KqueueFreeBsd)),
 ];
