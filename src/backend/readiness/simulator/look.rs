@@ -223,7 +223,12 @@ fn readable(kind: Kind, descriptor: c_int) -> Option<Ready> {
     // socket error (if any) in fflags. It is possible for EOF to be returned (indicating the connection is gone) while
     // there is still data pending in the socket buffer." Pipes: "when the last writer disconnects, the filter will set
     // EV_EOF".
-    let end = if kind == Kind::Stream { libc::POLLRDHUP } else { libc::POLLHUP };
+    let end = match kind {
+        Kind::Stream => libc::POLLRDHUP,
+        // Of the writing end too, when its reader disconnects.
+        Kind::Pipe | Kind::DeafFifo => libc::POLLHUP | libc::POLLERR,
+        _ => libc::POLLHUP,
+    };
     let fflags = error(kind, seen);
     let eof = kind != Kind::DeafFifo && has(seen, end);
     (eof || fflags != 0 || has(seen, libc::POLLIN)).then(|| Ready {
