@@ -114,6 +114,7 @@ impl Setup {
 }
 
 /// Kernels that lack something, one after the other: the probe is told so.
+#[cfg(target_os = "linux")]
 const WITHOUT: &[(&str, &[&str], &[&str])] = &[
     ("without-accept", &["accept"], &["sockets_accept", "sockets_listen", "lacking"]),
     ("without-connect", &["connect"], &["sockets_connect", "local", "lacking"]),
