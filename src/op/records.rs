@@ -73,7 +73,7 @@ impl<B: IoBuf> Record<B> {
 /// let io = EventLoop::new()?;
 /// let (one, other) = io.unix_seqpacket_pair()?;
 /// io.send_record(one, "hello", |_, _, done| assert_eq!(done.result, Ok(())));
-/// io.send_record(one, "", |_, io, _| io.close(one));
+/// io.send_record(one, "", move |_, io, _| io.close(one));
 /// io.submit(op::RecvRecord::new(other, [0; 64]), |_, _, record| assert_eq!(record.data(), b"hello"));
 /// io.recv_record(other, [0; 64], |_, _, record| assert_eq!((record.bytes, record.end_of_stream), (0, false)));
 /// io.recv_record(other, [0; 64], |_, _, record| assert_eq!((record.bytes, record.end_of_stream), (0, true)));
