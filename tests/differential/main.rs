@@ -92,7 +92,9 @@ fn compare(seed: u64, grounds: [Ground; 2], world: World, tally: &mut Tally) {
         }
         done = number + 1;
     }
-    assert_eq!(runs[0].in_flight(), runs[1].in_flight(), "program {seed} on {grounds:?}");
+    let [one, other] = &runs;
+    let left = one.left_in_flight(other);
+    assert_eq!(left.0, left.1, "program {seed} on {grounds:?}");
 }
 
 /// Every pair of systems with each other, and every one with a simulation.

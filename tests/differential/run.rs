@@ -182,8 +182,19 @@ impl Run {
         Tell { op, seen: self.seen.clone() }
     }
 
-    pub fn in_flight(&self) -> usize {
-        self.io.in_flight()
+    /// How many operations are left here and there, once both have come to rest: a close may still be on its way to another
+    /// thread and back.
+    pub fn left_in_flight(&self, other: &Run) -> (usize, usize) {
+        let end = self.io.now() + PATIENCE;
+        loop {
+            let left = (self.io.in_flight(), other.io.in_flight());
+            if left.0 == left.1 || self.simulated || other.simulated || self.io.now() >= end {
+                return left;
+            }
+            for run in [self, other] {
+                run.io.tick(Some(Duration::from_millis(1))).expect("it can wait");
+            }
+        }
     }
 
     /// Turns the loop until what has to end has ended, and a little longer; gives what has.
