@@ -205,6 +205,8 @@ pub struct Model {
     world: World,
     pub ops: usize,
     pub ended: Vec<(usize, Expected)>,
+    /// A poll has something to tell. A receive in the same tick might take that away before the system looks.
+    told: bool,
     ends: Vec<End>,
     sockets: Vec<Socket>,
     tree: Tree,
@@ -218,6 +220,7 @@ pub fn draw(seed: u64, world: World) -> Vec<Step> {
         world,
         ops: 0,
         ended: Vec::new(),
+        told: false,
         ends: Vec::new(),
         sockets: Vec::new(),
         tree: Tree::default(),
@@ -232,7 +235,8 @@ pub fn draw(seed: u64, world: World) -> Vec<Step> {
         let first = model.ops;
         let drawn = begin.next().map(|action| model.begin(action)).or_else(|| model.draw());
         let Some(action) = drawn else { continue };
-        let rest = !action.is_gentle() || model.rng.u8(..3) == 0 || steps.len() + 1 == count;
+        let told = std::mem::take(&mut model.told);
+        let rest = told || !action.is_gentle() || model.rng.u8(..3) == 0 || steps.len() + 1 == count;
         if !action.is_gentle()
             && let Some(before) = steps.last_mut()
         {
@@ -505,6 +509,7 @@ impl Model {
 
     fn tell_poll(&mut self, end: usize) {
         let poll = self.ends[end].poll.take();
+        self.told |= poll.is_some();
         self.ended.extend(poll.map(|op| (op, Expected::Done)));
     }
 
