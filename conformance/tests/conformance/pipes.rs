@@ -443,9 +443,10 @@ fn standard_output(subject: &Subject) {
 pub fn scratch(name: &str) -> PathBuf {
     let thread = format!("{:?}", std::thread::current().id());
     let digits: String = thread.chars().filter(char::is_ascii_digit).collect();
-    let path = std::env::temp_dir().join(format!("nbio-{name}-{}-{digits}", std::process::id()));
-    std::fs::create_dir(&path).unwrap();
-    path
+    let own = std::env::temp_dir().join(format!("nbio-{name}-{}-{digits}", std::process::id()));
+    // Numbers of processes come round again, and one that was killed has left its directory.
+    let mut paths = std::iter::once(own.clone()).chain((1..100).map(|n| own.with_extension(n.to_string())));
+    paths.find(|path| std::fs::create_dir(path).is_ok()).expect("a directory can be made")
 }
 
 fn make_fifo(directory: &std::path::Path) -> PathBuf {
@@ -538,6 +539,8 @@ fn fifo_too_late(subject: &Subject) {
     io.submit(op::OpenFifo::new(&path, Half::Write).timeout(Duration::from_millis(2)), keep(&opened));
     io.run().unwrap();
     assert_eq!(kind::<Pipe>(opened.one()), Some(ErrorKind::TimedOut));
+    // The system may be told after the callback; until it has let go, that end is a writer to others.
+    idle(&io);
     // And with the loop.
     io.open_fifo(&path, Half::Read, |_, _, _| unreachable!("the loop is dropped"));
     turn(&io, 2);
