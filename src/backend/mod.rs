@@ -19,7 +19,6 @@ compile_error!("nbio runs on Unix so far; IOCP is on its way (see PLATFORMS.md)"
 mod calls;
 mod pool;
 #[cfg(unix)]
-#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some of it is for io_uring alone"))]
 mod readiness;
 pub(crate) mod sim;
 #[cfg(unix)]
@@ -53,6 +52,9 @@ mod keepalive;
 #[cfg(not(target_vendor = "apple"))]
 #[path = "unix/system/linger.rs"]
 mod linger;
+#[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "openbsd"))]
+#[path = "unix/system/nanoseconds.rs"]
+mod nanoseconds;
 #[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
 #[path = "unix/system/source_groups.rs"]
 mod source_groups;

@@ -29,6 +29,7 @@ pub(crate) use super::bsd::{
 };
 pub(crate) use super::groups::{member, set_multicast_interface};
 pub(crate) use super::keepalive::{keepalive, set_keepalive};
+pub(crate) use super::nanoseconds;
 pub(crate) use super::source_groups::member_of_source;
 
 /// There are no `SOCK_CLOEXEC` and no `pipe2`: a process that is started between the two calls by another thread has a
@@ -264,27 +265,6 @@ pub(crate) fn read_control(control: &mut RecvControl, level: i32, kind: i32, dat
             control.packet_info = destination.zip(interface).map(|(to, by)| PacketInfo::new(to, by));
         }
         _ => {}
-    }
-}
-
-/// The parts of times that are less than a second.
-pub(crate) mod nanoseconds {
-    use super::Stat;
-
-    pub(crate) fn accessed(stat: &Stat) -> i64 {
-        stat.st_atime_nsec
-    }
-
-    pub(crate) fn modified(stat: &Stat) -> i64 {
-        stat.st_mtime_nsec
-    }
-
-    pub(crate) fn changed(stat: &Stat) -> i64 {
-        stat.st_ctime_nsec
-    }
-
-    pub(crate) fn created(stat: &Stat) -> i64 {
-        stat.st_birthtime_nsec
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) use super::close_on_exec::{RECV_CLOSE_ON_EXEC, close_on_exec, pipe, s
 pub(crate) use super::groups::{member, set_multicast_interface};
 pub(crate) use super::keepalive::{keepalive, set_keepalive};
 pub(crate) use super::linger::{linger, set_linger};
+pub(crate) use super::nanoseconds;
 pub(crate) use super::source_groups::member_of_source;
 
 /// Sends and receives heed `MSG_DONTWAIT` (`sosend_generic` in sys/kern/uipc_socket.c).
@@ -131,27 +132,6 @@ pub(crate) fn read_control(control: &mut RecvControl, level: i32, kind: i32, dat
             told_interface(control, index.map(u32::from));
         }
         _ => {}
-    }
-}
-
-/// The parts of times that are less than a second.
-pub(crate) mod nanoseconds {
-    use super::Stat;
-
-    pub(crate) fn accessed(stat: &Stat) -> i64 {
-        stat.st_atime_nsec
-    }
-
-    pub(crate) fn modified(stat: &Stat) -> i64 {
-        stat.st_mtime_nsec
-    }
-
-    pub(crate) fn changed(stat: &Stat) -> i64 {
-        stat.st_ctime_nsec
-    }
-
-    pub(crate) fn created(stat: &Stat) -> i64 {
-        stat.st_birthtime_nsec
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) use super::bsd::{
 pub(crate) use super::bsd_only::{NO_SIGNAL, accept, rename_no_replace, sync};
 pub(crate) use super::close_on_exec::{RECV_CLOSE_ON_EXEC, close_on_exec, pipe, socket, socket_pair};
 pub(crate) use super::linger::{linger, set_linger};
+pub(crate) use super::nanoseconds;
 
 /// Sends and receives heed `MSG_DONTWAIT`: it is what non-blocking mode is made of (`sosend` in sys/kern/uipc_socket.c).
 pub(crate) const NONBLOCKING: bool = false;
@@ -156,27 +157,6 @@ pub(crate) fn read_control(control: &mut RecvControl, level: i32, kind: i32, dat
             told_interface(control, index.map(u32::from));
         }
         _ => {}
-    }
-}
-
-/// The parts of times that are less than a second.
-pub(crate) mod nanoseconds {
-    use super::Stat;
-
-    pub(crate) fn accessed(stat: &Stat) -> i64 {
-        stat.st_atime_nsec
-    }
-
-    pub(crate) fn modified(stat: &Stat) -> i64 {
-        stat.st_mtime_nsec
-    }
-
-    pub(crate) fn changed(stat: &Stat) -> i64 {
-        stat.st_ctime_nsec
-    }
-
-    pub(crate) fn created(stat: &Stat) -> i64 {
-        stat.st_birthtime_nsec
     }
 }
 
