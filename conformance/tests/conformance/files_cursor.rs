@@ -201,6 +201,9 @@ fn removed_breaks_nothing(subject: &Subject) {
     let behind = Slot::new();
     io.read(file, vec![0; 10], keep(&behind));
     assert_eq!(end_of_one(&io, op::WriteAt::new(file, "half", 0)).bytes, 4);
+    // Until it has taken that.
+    let look = io.duplicate(file).unwrap();
+    crate::wire::drive(&io, || rustix::io::ioctl_fionread(&look) == Ok(0));
     turn(&io, 3);
     assert!(io.remove(removed));
     assert_eq!(end_of_one(&io, op::WriteAt::new(file, "rest", 0)).bytes, 4);
