@@ -77,7 +77,11 @@ impl<S: Selector> Backend for Readiness<S> {
             let late = end.is_some_and(|end| Instant::system() >= end);
             waits = self.done.is_empty() && !woken && !late;
         }
-        out.append(&mut self.done);
+        if out.is_empty() {
+            std::mem::swap(out, &mut self.done);
+        } else {
+            out.append(&mut self.done);
+        }
         Ok(())
     }
 

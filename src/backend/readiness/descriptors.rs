@@ -86,12 +86,18 @@ pub(super) struct Descriptors {
 
 impl Descriptors {
     /// What is known of an open descriptor.
+    #[inline]
     pub(super) fn of(&mut self, number: RawFd) -> &mut Descriptor {
-        let index = usize::try_from(number).expect("an open descriptor's number is not negative");
-        if self.all.len() <= index {
-            self.all.resize(index + 1, Descriptor::new(0));
+        if number as usize >= self.all.len() {
+            self.make_room_for(number);
         }
-        &mut self.all[index]
+        &mut self.all[number as usize]
+    }
+
+    #[cold]
+    fn make_room_for(&mut self, number: RawFd) {
+        let index = usize::try_from(number).expect("an open descriptor's number is not negative");
+        self.all.resize(index + 1, Descriptor::new(0));
     }
 
     /// What names it in a selector: its number and which of those that had it.

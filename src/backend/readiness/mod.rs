@@ -71,6 +71,16 @@ fn outcome(answer: Result<u32, Errno>) -> Outcome {
     }
 }
 
+/// Where a receive from a socket, or a send, waits.
+#[inline]
+fn transferring(call: &Syscall) -> Option<Queue> {
+    match call {
+        Syscall::Recv { .. } => Some(Queue::Read),
+        Syscall::Send { .. } => Some(Queue::Write),
+        _ => None,
+    }
+}
+
 impl<S: Selector> Readiness<S> {
     pub(crate) fn new() -> Result<Readiness<S>, Error> {
         let selector = S::new().map_err(|errno| Error::from_os(errno.raw_os_error(), Kind::Build))?;
@@ -113,6 +123,25 @@ impl<S: Selector> Readiness<S> {
     }
 
     fn first_try(&mut self, index: u32) {
+        let Pending { ref call, descriptor, .. } = *self.shots.get(index);
+        // What nearly all are.
+        if let Some(queue) = transferring(call) {
+            let of = self.descriptors.of(descriptor);
+            let try_it = of.ready[queue as usize] && of.queues[queue as usize].head == NONE;
+            if !try_it || !self.transfer(index, queue) {
+                self.wait_in(index, queue);
+            }
+            return;
+        }
+        self.first_try_of_others(index);
+    }
+
+    /// Lets a shot that would have to wait do so, if it is still wanted.
+    fn wait_in(&mut self, index: u32, queue: Queue) {
+        if self.shots.get(index).unwanted { self.end_unwanted(index) } else { self.park(index, queue) }
+    }
+
+    fn first_try_of_others(&mut self, index: u32) {
         let Pending { call, descriptor, means, unwanted, .. } = *self.shots.get(index);
         match call {
             Syscall::Close => self.close(index),
@@ -126,15 +155,44 @@ impl<S: Selector> Readiness<S> {
                 let alone = of.queues[queue as usize].head == NONE;
                 let try_it = alone && (of.ready[queue as usize] || means != Means::Socket);
                 if !try_it || !self.attempt(index, queue) {
-                    if unwanted { self.end_unwanted(index) } else { self.park(index, queue) }
+                    self.wait_in(index, queue);
                 }
             }
         }
     }
 
+    /// Makes the call of a receive from a socket, or a send; `false` if it would have to wait still.
+    fn transfer(&mut self, index: u32, queue: Queue) -> bool {
+        let shot = self.shots.get(index);
+        let (descriptor, generation) = (shot.descriptor, shot.generation);
+        let answer = loop {
+            // SAFETY: the shot is with this backend, its completion is not out.
+            match unsafe { shot.call.without_waiting(descriptor) } {
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    self.descriptors.of(descriptor).ready[queue as usize] = false;
+                    return false;
+                }
+                answer => break answer,
+            }
+        };
+        shot.place = Place::Nowhere;
+        if let (Ok(bytes @ 1..), Some(room)) = (answer, shot.call.room())
+            && S::SHORT_READS_TELL
+            && (bytes as usize) < room
+        {
+            self.note_short(descriptor);
+        }
+        self.done.push_back(Completion { token: Token { index, generation }, outcome: outcome(answer) });
+        true
+    }
+
     /// Makes the call of a shot that waits for a descriptor; `false` if it would have to wait still.
     fn attempt(&mut self, index: u32, queue: Queue) -> bool {
-        let Pending { descriptor, means, .. } = *self.shots.get(index);
+        let Pending { ref call, descriptor, means, .. } = *self.shots.get(index);
+        if transferring(call).is_some() {
+            return self.transfer(index, queue);
+        }
         if matches!(self.shots.get(index).call, Syscall::Accept { .. }) && !self.accepts_at_once(descriptor) {
             return self.offload_if_ready(index, queue);
         }
@@ -166,7 +224,6 @@ impl<S: Selector> Readiness<S> {
                     return self.offload_if_ready(index, queue);
                 }
                 answer => {
-                    self.note_short(index, answer);
                     self.complete(index, outcome(answer));
                     return true;
                 }
@@ -184,12 +241,7 @@ impl<S: Selector> Readiness<S> {
     }
 
     /// A receive that brought less than it had room for has emptied a TCP stream: the next one needn't try.
-    fn note_short(&mut self, index: u32, answer: Result<u32, Errno>) {
-        let Pending { call, descriptor, .. } = *self.shots.get(index);
-        let (Ok(bytes), Some(room)) = (answer, call.room()) else { return };
-        if !S::SHORT_READS_TELL || bytes == 0 || bytes as usize == room {
-            return;
-        }
+    fn note_short(&mut self, descriptor: RawDescriptor) {
         let of = self.descriptors.of(descriptor);
         let tcp = *of.tcp.get_or_insert_with(|| unix::is_tcp(unix::borrow(&descriptor)));
         if tcp && !of.ending && of.armed.has(Direction::Read) {
@@ -400,6 +452,7 @@ impl<S: Selector> Readiness<S> {
         }
     }
 
+    #[inline(never)]
     fn complete(&mut self, index: u32, outcome: Outcome) {
         let token = self.shots.token(index);
         let shot = self.shots.get(index);

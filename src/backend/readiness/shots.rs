@@ -69,6 +69,10 @@ impl List {
     }
 
     pub(super) fn unlink(&mut self, shots: &mut Shots, index: u32) {
+        if self.head == index && self.tail == index {
+            *self = List::EMPTY;
+            return;
+        }
         let Pending { next, previous, .. } = *shots.get(index);
         match previous {
             NONE => self.head = next,

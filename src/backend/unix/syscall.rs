@@ -252,6 +252,7 @@ impl Syscall {
     }
 
     /// How many bytes a receive from a stream has room for.
+    #[inline]
     pub(in crate::backend) fn room(&self) -> Option<usize> {
         match *self {
             Syscall::Recv { length, .. } => Some(length),
