@@ -212,14 +212,14 @@ pub trait Listener: Handle {
 
     /// Where the accepted connection comes from.
     #[doc(hidden)]
-    fn peer(end: End) -> Self::Address;
+    fn peer(end: &mut End) -> Self::Address;
 }
 
 impl Listener for TcpListener {
     type Stream = TcpStream;
     type Address = SocketAddr;
 
-    fn peer(end: End) -> SocketAddr {
+    fn peer(end: &mut End) -> SocketAddr {
         // A peer that is gone again may have no address any more.
         end.peer.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)))
     }
@@ -229,8 +229,8 @@ impl Listener for UnixListener {
     type Stream = UnixStream;
     type Address = UnixAddress;
 
-    fn peer(end: End) -> UnixAddress {
-        end.unix_peer.unwrap_or_default()
+    fn peer(end: &mut End) -> UnixAddress {
+        end.unix_peer.take().unwrap_or_default()
     }
 }
 
@@ -238,8 +238,8 @@ impl Listener for UnixSeqpacketListener {
     type Stream = UnixSeqpacket;
     type Address = UnixAddress;
 
-    fn peer(end: End) -> UnixAddress {
-        end.unix_peer.unwrap_or_default()
+    fn peer(end: &mut End) -> UnixAddress {
+        end.unix_peer.take().unwrap_or_default()
     }
 }
 

@@ -177,8 +177,9 @@ where
     let Payload { parts, callback } = unsafe { place.cast::<Payload<O::Parts, F>>().read() };
     // If what the parts still hold panics when it is dropped, the callback goes too.
     let callback = ManuallyDrop::into_inner(callback);
-    let end = core.engine.borrow_mut().take(index);
-    let output = O::finish(ManuallyDrop::into_inner(parts), end);
+    let mut end = End::default();
+    core.engine.borrow_mut().take(index, &mut end);
+    let output = O::finish(ManuallyDrop::into_inner(parts), &mut end);
     // SAFETY: the caller vouches for the types; the tick lends both to one callback at a time, and no other
     // reference to the state exists while it runs.
     let (state, io) = unsafe { context.lend::<S>() };
@@ -196,8 +197,9 @@ where
 {
     // SAFETY: as in `complete_once`.
     let Payload { parts, callback } = unsafe { place.cast::<Payload<O::Parts, F>>().read() };
-    let end = core.engine.borrow_mut().take(index);
-    ManuallyDrop::into_inner(callback)(core, O::finish(ManuallyDrop::into_inner(parts), end));
+    let mut end = End::default();
+    core.engine.borrow_mut().take(index, &mut end);
+    ManuallyDrop::into_inner(callback)(core, O::finish(ManuallyDrop::into_inner(parts), &mut end));
 }
 
 /// See `Vtable::complete`. The closure runs where it lies: the slot is `Running`, so nobody frees or runs it
@@ -213,8 +215,9 @@ where
     let payload = place.cast::<Payload<O::Parts, F>>();
     // SAFETY: as in `complete_once`.
     let (state, io) = unsafe { context.lend::<S>() };
-    let item = core.engine.borrow_mut().next_item(index);
-    if let Some(end) = item {
+    let mut end = End::default();
+    let is_item = core.engine.borrow_mut().next_item(index, &mut end);
+    if is_item {
         // A callback that panics is not called again: its slot goes.
         let undo = OnUnwind(|| core.end_of_panicked(index));
         // SAFETY: the caller vouches for the payload; while the slot is `Running` nothing else touches its callback.
@@ -225,7 +228,7 @@ where
     } else {
         // SAFETY: as in `complete_once`.
         let Payload { parts, callback } = unsafe { payload.read() };
-        let end = core.engine.borrow_mut().take(index);
+        core.engine.borrow_mut().take(index, &mut end);
         drop(ManuallyDrop::into_inner(parts));
         ManuallyDrop::into_inner(callback)(state, io, Event::End(end.result()));
     }
@@ -338,36 +341,48 @@ impl Engine {
         (index, header.place)
     }
 
-    /// The operation's end, for its callback, whose payload was just read out. Frees the slot unless the backend
+    /// Tells the operation's end, for its callback, whose payload was just read out. Frees the slot unless the backend
     /// still has it (a connect that was cancelled).
-    fn take(&mut self, index: u32) -> End {
-        let end = self.end(index);
+    fn take(&mut self, index: u32, end: &mut End) {
+        if !self.take_plain(index, end) {
+            self.take_any(index, end);
+        }
+    }
+
+    #[inline(never)]
+    fn take_any(&mut self, index: u32, end: &mut End) {
+        self.tell(index, end);
         self.slots.header_mut(index).payload = Holds::Gone;
         self.release_or_orphan(index);
-        end
     }
 
     /// Returns a slot's block, scratch and pieces, and then the slot.
-    #[inline]
     pub(crate) fn free_slot(&mut self, index: u32) {
-        let storage = self.slots.storage(index);
         let header = self.slots.header_mut(index);
         assert!(!header.engaged, "the backend has let go");
-        let (vtable, place) = (header.vtable.take(), header.place);
+        let inline = header.is_inline();
         let scratch = header.scratch.take();
         // SAFETY: the backend has let go.
         unsafe { header.op.free_memory(&mut self.blocks) };
-        if let Some(vtable) = vtable
-            && place != storage
-        {
-            // SAFETY: `allocate` took the block with this layout; the payload is gone.
-            unsafe { self.blocks.free(place, vtable.layout) };
+        if !inline {
+            self.free_block(index);
         }
         if let Some(scratch) = scratch {
             // SAFETY: `start` took the block with this layout; the backend has let go.
             unsafe { self.blocks.free(scratch.cast(), super::start::SCRATCH) };
         }
         self.slots.free(index);
+    }
+
+    /// Gives back the block in which a slot's payload was.
+    #[inline(never)]
+    pub(super) fn free_block(&mut self, index: u32) {
+        let header = self.slots.header_mut(index);
+        assert!(header.payload == Holds::Gone && !header.engaged && !header.is_inline());
+        if let Some(vtable) = header.vtable.take() {
+            // SAFETY: `allocate` took the block with this layout; the payload is gone, and the backend has let go.
+            unsafe { self.blocks.free(header.place, vtable.layout) };
+        }
     }
 }
 

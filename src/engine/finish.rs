@@ -49,9 +49,13 @@ impl Engine {
     /// Deals with the next completion of the queue.
     pub(super) fn next_completion(&mut self) -> Option<Next> {
         let completion = self.completions.pop_front()?;
+        if self.finish_plain(completion) {
+            return Some(Next::Callback(completion.token.index));
+        }
         Some(self.finish(completion))
     }
 
+    #[inline(never)]
     fn finish(&mut self, Completion { token, outcome }: Completion) -> Next {
         let index = token.index;
         if self.token(index) != token {
@@ -332,7 +336,7 @@ impl Engine {
         self.let_go_of_directory(index);
         let cursor = self.cursor_after(index);
         let header = self.slots.header_mut(index);
-        let entry_index = std::mem::replace(&mut header.handle, NONE);
+        let entry_index = header.take_handle();
         if entry_index == NONE || matches!(header.op, Op::Close) {
             return;
         }
@@ -350,13 +354,13 @@ impl Engine {
             }
         } else if entry.state == EntryState::Unnamed {
             self.close_entry(entry_index);
-        } else if entry.list(lane).head != NONE || entry.state == EntryState::Closing {
+        } else if entry.has_more(lane) {
             self.lane_moves_on(entry_index, lane, index);
         }
     }
 
     /// The operation in slot `index` has left a lane, with others behind it or a close that waits for the last.
-    fn lane_moves_on(&mut self, entry: u32, lane: Lane, index: u32) {
+    pub(super) fn lane_moves_on(&mut self, entry: u32, lane: Lane, index: u32) {
         let short = lane == Lane::Send && self.slots.header(index).is_partial();
         // Behind a removed one they end `Broken`, when their turn comes.
         if short && !self.handles.entry(entry).send_broken {
@@ -409,26 +413,24 @@ impl Engine {
         }
     }
 
-    /// The end of an operation, for its struct to make the callback's argument from.
+    /// Tells the end of an operation, or its item, for its struct to make the callback's argument from.
     #[inline]
-    pub(super) fn end(&mut self, index: u32) -> End {
+    pub(super) fn tell(&mut self, index: u32, end: &mut End) {
         let header = self.slots.header(index);
-        let mut end = End {
-            error: header.error,
-            moved: header.moved,
-            start: 0,
-            stream: None,
-            peer: None,
-            unix_peer: None,
-            expirations: 0,
-            message: None,
-            end_of_stream: false,
-            ready: 0,
-            descriptors: (Vec::new(), false),
-        };
+        (end.error, end.moved) = (header.error, header.moved);
         match header.op {
             Op::Recv { start, .. } => end.start = start,
-            Op::RecvFds { .. } | Op::RecvMessage { .. } => self.message_end(index, &mut end),
+            Op::Send { .. } => {}
+            _ => self.tell_more(index, end),
+        }
+    }
+
+    /// What the operations have to tell that move no bytes, or more than bytes.
+    #[inline(never)]
+    fn tell_more(&mut self, index: u32, end: &mut End) {
+        let header = self.slots.header(index);
+        match header.op {
+            Op::RecvFds { .. } | Op::RecvMessage { .. } => self.message_end(index, end),
             Op::Connect if header.error.is_none() => {
                 end.stream = Some(NewId(self.handles.id(header.handle, self.number.get())));
             }
@@ -447,7 +449,6 @@ impl Engine {
             Op::Timer(schedule) => end.expirations = schedule.expirations,
             _ => {}
         }
-        end
     }
 
     fn accepted_local_peer(&self, index: u32) -> Option<UnixAddress> {

@@ -36,19 +36,30 @@ pub(crate) struct List {
 impl List {
     const EMPTY: List = List { head: NONE, tail: NONE };
 
+    /// Appends a slot that is in no list.
+    #[inline]
     pub(crate) fn push(&mut self, slots: &mut Slots, index: u32) {
-        let tail = self.tail;
-        let header = slots.header_mut(index);
-        header.previous = tail;
-        header.next = NONE;
-        match tail {
-            NONE => self.head = index,
-            _ => slots.header_mut(tail).next = index,
+        if self.tail == NONE {
+            *self = List { head: index, tail: index };
+            return;
         }
+        slots.header_mut(index).previous = self.tail;
+        slots.header_mut(self.tail).next = index;
         self.tail = index;
     }
 
+    /// Takes a slot out of the list.
+    #[inline]
     pub(crate) fn unlink(&mut self, slots: &mut Slots, index: u32) {
+        if self.head == index && self.tail == index {
+            *self = List::EMPTY;
+            return;
+        }
+        self.unlink_from_others(slots, index);
+    }
+
+    #[inline(never)]
+    fn unlink_from_others(&mut self, slots: &mut Slots, index: u32) {
         let header = slots.header_mut(index);
         let (previous, next) = (header.previous, header.next);
         header.previous = NONE;
@@ -175,6 +186,19 @@ impl Entry {
     pub(crate) fn unlink(&mut self, lane: Lane, slots: &mut Slots, index: u32) {
         self.lists[lane as usize].unlink(slots, index);
         self.operations -= 1;
+    }
+
+    /// Whether an operation of this lane may begin at once.
+    #[inline]
+    pub(crate) fn is_free_for(&self, lane: Lane) -> bool {
+        let alone = !lane.ordered() || self.list(lane).head == NONE;
+        alone && !self.broken(lane) && (lane == Lane::Send || !self.receive_shut)
+    }
+
+    /// Whether an operation that leaves this lane leaves others behind whose turn may come, or a close that waits.
+    #[inline]
+    pub(crate) fn has_more(&self, lane: Lane) -> bool {
+        self.list(lane).head != NONE || self.state == EntryState::Closing
     }
 
     /// Whether operations of this lane are refused from now on because of a removed one.

@@ -18,6 +18,7 @@ mod number;
 pub(crate) mod op;
 pub(crate) mod passing;
 pub(crate) mod paths;
+mod plain;
 pub(crate) mod remote;
 mod slots;
 mod start;

@@ -431,7 +431,9 @@ impl Request {
     }
 }
 
-/// How an operation ended, handed to its struct to make the callback's argument from.
+/// How an operation ended, handed to its struct to make the callback's argument from. Large, and mostly empty as a rule: it is
+/// filled where it lies.
+#[derive(Default)]
 pub struct End {
     pub(crate) error: Option<Error>,
     pub(crate) moved: usize,

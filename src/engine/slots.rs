@@ -102,6 +102,8 @@ pub(crate) struct Header {
     pub(crate) background: bool,
     /// It is a step of another operation, and nobody else's to cancel.
     pub(crate) inner: bool,
+    /// It was started the short way (`plain.rs`).
+    pub(crate) plain: bool,
 }
 
 pub(crate) struct Slots {
@@ -131,12 +133,13 @@ impl Slots {
             self.add_page();
         }
         let index = self.free;
-        let storage = self.storage(index);
-        self.free = self.header(index).next;
         self.live += 1;
-        let header = self.header_mut(index);
+        let place = self.storage(index);
+        // SAFETY: as in `header_mut`, which would borrow the list of the free ones, too.
+        let header = unsafe { &mut (*self.slot(index).as_ptr()).header };
+        self.free = header.next;
         header.state = State::Placing;
-        header.place = storage;
+        header.place = place;
         header.next = NONE;
         (index, header)
     }
@@ -147,8 +150,17 @@ impl Slots {
         let free = self.free;
         let header = self.header_mut(index);
         assert!(header.payload == Payload::Gone && !header.engaged && header.scratch.is_none());
+        debug_assert!(header.previous == NONE && header.next == NONE);
+        debug_assert!(header.timer == TimerKey::NONE);
         let generation = header.generation + 1;
-        *header = Header::empty(generation);
+        // The rest is as in `Header::empty` already, or is written by whoever takes the slot.
+        header.vtable = None;
+        header.generation = generation;
+        header.state = State::Free;
+        header.op = Op::NextTick;
+        header.handle = NONE;
+        (header.moved, header.error) = (0, None);
+        (header.readiness, header.background, header.inner, header.plain) = (false, false, false, false);
         header.next = free;
         // The last generation is retired with its slot, so that no name is ever given out twice.
         if generation < LAST_GENERATION {
@@ -247,6 +259,7 @@ impl Header {
             readiness: false,
             background: false,
             inner: false,
+            plain: false,
         }
     }
 
@@ -269,6 +282,19 @@ impl Header {
             _ if self.inner => Lane::Free,
             _ => self.op.lane(),
         }
+    }
+
+    /// Whether buffer and callback lie in the slot itself.
+    #[inline]
+    pub(crate) fn is_inline(&self) -> bool {
+        let storage = (&raw const *self).addr() + std::mem::offset_of!(Slot, storage);
+        self.place.addr().get() == storage
+    }
+
+    /// The handle that it is on, which it leaves.
+    #[inline]
+    pub(crate) fn take_handle(&mut self) -> u32 {
+        std::mem::replace(&mut self.handle, NONE)
     }
 
     /// Why the backend was asked to cancel, if it was.

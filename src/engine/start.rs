@@ -21,6 +21,11 @@ pub(super) const SCRATCH: Layout = Layout::new::<Address>();
 impl Engine {
     /// The second half of every submit: the payload lies in its slot, and its memory is in the request.
     pub(super) fn start(&mut self, index: u32, request: &mut Request) -> OpId {
+        self.start_plain(index, request).unwrap_or_else(|| self.start_any(index, request))
+    }
+
+    #[inline(never)]
+    fn start_any(&mut self, index: u32, request: &mut Request) -> OpId {
         let backend = &self.backend;
         let mut now = None;
         let limit = request.limit(|| *now.insert(backend.now()));

@@ -165,13 +165,14 @@ impl Engine {
         Some(Next::Nothing)
     }
 
-    /// The item that a repeating operation has, if it isn't over; its slot is `Running` from here on.
-    pub(super) fn next_item(&mut self, index: u32) -> Option<End> {
+    /// Tells the item that a repeating operation has, unless it is over; its slot is `Running` from here on.
+    pub(super) fn next_item(&mut self, index: u32, item: &mut End) -> bool {
         if self.slots.header(index).state == State::Done {
-            return None;
+            return false;
         }
         self.slots.header_mut(index).state = State::Running;
-        Some(self.end(index))
+        self.tell(index, item);
+        true
     }
 
     /// Lets a repeating operation wait for its next item, unless it was removed meanwhile.

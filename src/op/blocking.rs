@@ -90,7 +90,7 @@ impl<T: Send + 'static> Describe for Blocking<T> {
 impl<T: Send + 'static> Operation for Blocking<T> {
     type Output = Result<T, Error>;
 
-    fn finish(job: Job<T>, end: End) -> Result<T, Error> {
+    fn finish(job: Job<T>, end: &mut End) -> Result<T, Error> {
         job.finish(end)
     }
 }
@@ -123,13 +123,13 @@ impl<T: Send + 'static> Job<T> {
     }
 
     /// The closure's result, if the operation ended well.
-    pub(super) fn finish(self, end: End) -> Result<T, Error> {
+    pub(super) fn finish(self, end: &mut End) -> Result<T, Error> {
         end.result()?;
         self.0.take().ok_or_else(|| Error::new(ErrorKind::Panicked, Kind::Blocking))
     }
 
     /// As `finish`, of one that may have been stopped: what it brought counts, even so.
-    pub(super) fn finish_stoppable(self, end: End) -> Result<T, Error> {
+    pub(super) fn finish_stoppable(self, end: &mut End) -> Result<T, Error> {
         match (self.0.over(), end.error) {
             (Some(result), _) => Ok(result),
             (None, Some(error)) => Err(error),

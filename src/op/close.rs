@@ -56,7 +56,7 @@ impl<H: Handle> Describe for Close<H> {
 impl<H: Handle> Operation for Close<H> {
     type Output = Result<(), Error>;
 
-    fn finish((): (), end: End) -> Result<(), Error> {
+    fn finish((): (), end: &mut End) -> Result<(), Error> {
         end.result()
     }
 }

@@ -76,7 +76,7 @@ impl<H: UnixConnection> Describe for ConnectUnix<H> {
 impl<H: UnixConnection> Operation for ConnectUnix<H> {
     type Output = Result<H, Error>;
 
-    fn finish(_: UnixAddress, end: End) -> Result<H, Error> {
+    fn finish(_: UnixAddress, end: &mut End) -> Result<H, Error> {
         end.stream()
     }
 }

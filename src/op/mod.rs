@@ -127,7 +127,7 @@ pub trait Operation: Describe {
 
     /// Makes it from what came back out of the slot.
     #[doc(hidden)]
-    fn finish(parts: Self::Parts, end: End) -> Self::Output;
+    fn finish(parts: Self::Parts, end: &mut End) -> Self::Output;
 
     /// The operation must end within `duration`, counted from a clock read when it is submitted.
     ///

@@ -72,7 +72,7 @@ impl<L: Listener> Describe for Accept<L> {
 impl<L: Listener> Operation for Accept<L> {
     type Output = Result<Accepted<L::Stream, L::Address>, Error>;
 
-    fn finish((): (), end: End) -> Self::Output {
+    fn finish((): (), end: &mut End) -> Self::Output {
         let stream = end.stream()?;
         Ok(Accepted { stream, peer: L::peer(end) })
     }
@@ -154,7 +154,7 @@ impl Describe for Connect {
 impl Operation for Connect {
     type Output = Result<TcpStream, Error>;
 
-    fn finish(_: Route, end: End) -> Result<TcpStream, Error> {
+    fn finish(_: Route, end: &mut End) -> Result<TcpStream, Error> {
         end.stream()
     }
 }
@@ -265,7 +265,7 @@ pub(super) fn cut(length: &mut usize, want: Option<usize>) -> bool {
 impl<B: IoBufMut> Operation for Recv<B> {
     type Output = Done<B>;
 
-    fn finish(buf: B, end: End) -> Done<B> {
+    fn finish(buf: B, end: &mut End) -> Done<B> {
         Done::new(buf, end.start, end.moved, end.result())
     }
 }
@@ -380,7 +380,7 @@ pub(super) fn gather(core: &Core, count: usize, mut lend: impl FnMut(usize) -> R
 impl<V: Buffers<Buf: IoBufMut>> Operation for RecvVectored<V> {
     type Output = Done<V>;
 
-    fn finish(bufs: V, end: End) -> Done<V> {
+    fn finish(bufs: V, end: &mut End) -> Done<V> {
         Done::new(bufs, 0, end.moved, end.result())
     }
 }
@@ -462,7 +462,7 @@ impl<B: IoBuf> Describe for Send<B> {
 impl<B: IoBuf> Operation for Send<B> {
     type Output = Done<B>;
 
-    fn finish(buf: B, end: End) -> Done<B> {
+    fn finish(buf: B, end: &mut End) -> Done<B> {
         Done::new(buf, 0, end.moved, end.result())
     }
 }
@@ -535,7 +535,7 @@ impl<V: Buffers> Describe for SendVectored<V> {
 impl<V: Buffers> Operation for SendVectored<V> {
     type Output = Done<V>;
 
-    fn finish(bufs: V, end: End) -> Done<V> {
+    fn finish(bufs: V, end: &mut End) -> Done<V> {
         Done::new(bufs, 0, end.moved, end.result())
     }
 }
@@ -607,7 +607,7 @@ impl Describe for Shutdown {
 impl Operation for Shutdown {
     type Output = Result<(), Error>;
 
-    fn finish((): (), end: End) -> Result<(), Error> {
+    fn finish((): (), end: &mut End) -> Result<(), Error> {
         end.result()
     }
 }

@@ -118,7 +118,7 @@ impl<B: IoBuf, H: UnixEnd> Describe for SendFds<B, H> {
 impl<B: IoBuf, H: UnixEnd> Operation for SendFds<B, H> {
     type Output = SentFds<B>;
 
-    fn finish(Outgoing { buf, descriptors, .. }: Outgoing<B>, end: End) -> SentFds<B> {
+    fn finish(Outgoing { buf, descriptors, .. }: Outgoing<B>, end: &mut End) -> SentFds<B> {
         let result = end.result();
         let unsent = if end.moved == 0 && result.is_err() { descriptors } else { Vec::new() };
         SentFds { bytes: end.moved, buf, result, unsent }
@@ -214,7 +214,7 @@ impl<B: IoBufMut, H: UnixEnd> Describe for RecvFds<B, H> {
 impl<B: IoBufMut, H: UnixEnd> Operation for RecvFds<B, H> {
     type Output = ReceivedFds<B>;
 
-    fn finish(buf: B, mut end: End) -> ReceivedFds<B> {
+    fn finish(buf: B, end: &mut End) -> ReceivedFds<B> {
         let (descriptors, lost) = std::mem::take(&mut end.descriptors);
         let (truncated, _) = end.message.unwrap_or_default();
         let (from, end_of_stream) = (end.unix_peer.take(), end.end_of_stream);

@@ -73,7 +73,7 @@ impl Describe for OpenFifo {
 impl Operation for OpenFifo {
     type Output = Result<Pipe, Error>;
 
-    fn finish(_: Self::Parts, end: End) -> Result<Pipe, Error> {
+    fn finish(_: Self::Parts, end: &mut End) -> Result<Pipe, Error> {
         end.stream()
     }
 }

@@ -190,7 +190,7 @@ impl Describe for Poll {
 impl Operation for Poll {
     type Output = Result<Readiness, Error>;
 
-    fn finish(_: Self::Parts, end: End) -> Result<Readiness, Error> {
+    fn finish(_: Self::Parts, end: &mut End) -> Result<Readiness, Error> {
         end.result().map(|()| backend::readiness(end.ready))
     }
 }

@@ -30,7 +30,7 @@ pub struct Record<B> {
 }
 
 impl<B> Record<B> {
-    fn new(buf: B, end: End) -> Record<B> {
+    fn new(buf: B, end: &mut End) -> Record<B> {
         let (truncated, _) = end.message.unwrap_or_default();
         let (bytes, result, end_of_stream) = (end.moved, end.result(), end.end_of_stream);
         Record { bytes, buf, result, truncated, end_of_stream }
@@ -141,7 +141,7 @@ impl<B: IoBufMut> Describe for RecvRecord<B> {
 impl<B: IoBufMut> Operation for RecvRecord<B> {
     type Output = Record<B>;
 
-    fn finish(buf: B, end: End) -> Record<B> {
+    fn finish(buf: B, end: &mut End) -> Record<B> {
         Record::new(buf, end)
     }
 }
@@ -207,7 +207,7 @@ impl<V: Buffers<Buf: IoBufMut>> Describe for RecvRecordVectored<V> {
 impl<V: Buffers<Buf: IoBufMut>> Operation for RecvRecordVectored<V> {
     type Output = Record<V>;
 
-    fn finish(bufs: V, end: End) -> Record<V> {
+    fn finish(bufs: V, end: &mut End) -> Record<V> {
         Record::new(bufs, end)
     }
 }
@@ -260,7 +260,7 @@ impl<B: IoBuf> Describe for SendRecord<B> {
 impl<B: IoBuf> Operation for SendRecord<B> {
     type Output = Done<B>;
 
-    fn finish(buf: B, end: End) -> Done<B> {
+    fn finish(buf: B, end: &mut End) -> Done<B> {
         Done::new(buf, 0, end.moved, end.result())
     }
 }
@@ -309,7 +309,7 @@ impl<V: Buffers> Describe for SendRecordVectored<V> {
 impl<V: Buffers> Operation for SendRecordVectored<V> {
     type Output = Done<V>;
 
-    fn finish(bufs: V, end: End) -> Done<V> {
+    fn finish(bufs: V, end: &mut End) -> Done<V> {
         Done::new(bufs, 0, end.moved, end.result())
     }
 }

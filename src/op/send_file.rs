@@ -133,7 +133,7 @@ impl Describe for SendFile {
 impl Operation for SendFile {
     type Output = SentFile;
 
-    fn finish(parts: Parts, end: End) -> SentFile {
+    fn finish(parts: Parts, end: &mut End) -> SentFile {
         SentFile { bytes: parts.answer.take().unwrap_or_default(), result: end.result() }
     }
 }

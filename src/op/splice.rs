@@ -162,7 +162,7 @@ impl Describe for Splice {
 impl Operation for Splice {
     type Output = Spliced;
 
-    fn finish(parts: Parts, end: End) -> Spliced {
+    fn finish(parts: Parts, end: &mut End) -> Spliced {
         let Passed { taken, delivered, stranded } = parts.answer.take().unwrap_or_default();
         let refused = parts.gate.refused.take();
         let result = end.result().map_err(|error| refused.unwrap_or(error));
@@ -199,7 +199,7 @@ impl Describe for SendTurn {
 impl Operation for SendTurn {
     type Output = Result<(), Error>;
 
-    fn finish(_: Self::Parts, end: End) -> Result<(), Error> {
+    fn finish(_: Self::Parts, end: &mut End) -> Result<(), Error> {
         end.result()
     }
 }

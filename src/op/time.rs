@@ -75,7 +75,7 @@ impl Describe for Timer {
 impl Operation for Timer {
     type Output = Result<(), Error>;
 
-    fn finish((): (), end: End) -> Result<(), Error> {
+    fn finish((): (), end: &mut End) -> Result<(), Error> {
         end.result()
     }
 }
@@ -180,7 +180,7 @@ impl Describe for NextTick {
 impl Operation for NextTick {
     type Output = Result<(), Error>;
 
-    fn finish((): (), end: End) -> Result<(), Error> {
+    fn finish((): (), end: &mut End) -> Result<(), Error> {
         end.result()
     }
 }

@@ -36,9 +36,9 @@ pub struct Datagram<B, A = SocketAddr> {
 }
 
 impl<B, A> Datagram<B, A> {
-    fn new<H: DatagramSocket<Address = A>>(buf: B, mut end: End) -> Datagram<B, A> {
+    fn new<H: DatagramSocket<Address = A>>(buf: B, end: &mut End) -> Datagram<B, A> {
         let (truncated, control) = end.message.unwrap_or_default();
-        let (bytes, result, from) = (end.moved, end.result(), H::sender(&mut end));
+        let (bytes, result, from) = (end.moved, end.result(), H::sender(end));
         Datagram { bytes, buf, result, from, truncated, control }
     }
 }

@@ -90,7 +90,7 @@ impl<B: IoBufMut, H: DatagramSocket> Describe for RecvFrom<B, H> {
 impl<B: IoBufMut, H: DatagramSocket> Operation for RecvFrom<B, H> {
     type Output = Datagram<B, H::Address>;
 
-    fn finish(buf: B, end: End) -> Datagram<B, H::Address> {
+    fn finish(buf: B, end: &mut End) -> Datagram<B, H::Address> {
         Datagram::new::<H>(buf, end)
     }
 }
@@ -164,7 +164,7 @@ impl<V: Buffers<Buf: IoBufMut>, H: DatagramSocket> Describe for RecvMsg<V, H> {
 impl<V: Buffers<Buf: IoBufMut>, H: DatagramSocket> Operation for RecvMsg<V, H> {
     type Output = Datagram<V, H::Address>;
 
-    fn finish(bufs: V, end: End) -> Datagram<V, H::Address> {
+    fn finish(bufs: V, end: &mut End) -> Datagram<V, H::Address> {
         Datagram::new::<H>(bufs, end)
     }
 }

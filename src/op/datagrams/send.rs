@@ -171,7 +171,7 @@ impl<B: IoBuf, H: DatagramSocket> Describe for SendTo<B, H> {
 impl<B: IoBuf, H: DatagramSocket> Operation for SendTo<B, H> {
     type Output = Done<B>;
 
-    fn finish((buf, _): (B, Route), end: End) -> Done<B> {
+    fn finish((buf, _): (B, Route), end: &mut End) -> Done<B> {
         Done::new(buf, 0, end.moved, end.result())
     }
 }
@@ -251,7 +251,7 @@ impl<B: IoBuf, H: DatagramSocket> Describe for SendDatagram<B, H> {
 impl<B: IoBuf, H: DatagramSocket> Operation for SendDatagram<B, H> {
     type Output = Done<B>;
 
-    fn finish((buf, _): (B, Route), end: End) -> Done<B> {
+    fn finish((buf, _): (B, Route), end: &mut End) -> Done<B> {
         Done::new(buf, 0, end.moved, end.result())
     }
 }
@@ -333,7 +333,7 @@ impl<V: Buffers, H: DatagramSocket> Describe for SendMsg<V, H> {
 impl<V: Buffers, H: DatagramSocket> Operation for SendMsg<V, H> {
     type Output = Done<V>;
 
-    fn finish((bufs, _): (V, Route), end: End) -> Done<V> {
+    fn finish((bufs, _): (V, Route), end: &mut End) -> Done<V> {
         Done::new(bufs, 0, end.moved, end.result())
     }
 }

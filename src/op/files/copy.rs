@@ -185,7 +185,7 @@ impl Describe for CopyFile {
 impl Operation for CopyFile {
     type Output = Result<CopiedFile, Error>;
 
-    fn finish(parts: Parts, end: End) -> Self::Output {
+    fn finish(parts: Parts, end: &mut End) -> Self::Output {
         end.result()?;
         Ok(parts.answer.take().unwrap_or_default())
     }
@@ -270,7 +270,7 @@ impl Describe for Portion {
 impl Operation for Portion {
     type Output = Result<(u64, Option<CopiedFile>), Error>;
 
-    fn finish((_, pooled): Self::Parts, end: End) -> Self::Output {
+    fn finish((_, pooled): Self::Parts, end: &mut End) -> Self::Output {
         pooled.finish(end)
     }
 }

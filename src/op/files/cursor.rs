@@ -89,7 +89,7 @@ impl<B: IoBufMut> Describe for Read<B> {
 impl<B: IoBufMut> Operation for Read<B> {
     type Output = Done<B>;
 
-    fn finish(filling: Filling<B>, end: End) -> Done<B> {
+    fn finish(filling: Filling<B>, end: &mut End) -> Done<B> {
         Done::new(filling.buf, filling.start, end.moved, end.result())
     }
 }
@@ -158,7 +158,7 @@ impl<B: IoBuf> Describe for Write<B> {
 impl<B: IoBuf> Operation for Write<B> {
     type Output = Done<B>;
 
-    fn finish(buf: B, end: End) -> Done<B> {
+    fn finish(buf: B, end: &mut End) -> Done<B> {
         Done::new(buf, 0, end.moved, end.result())
     }
 }
@@ -220,7 +220,7 @@ impl Describe for Seek {
 impl Operation for Seek {
     type Output = Result<u64, Error>;
 
-    fn finish(call: Rc<PathCall>, end: End) -> Result<u64, Error> {
+    fn finish(call: Rc<PathCall>, end: &mut End) -> Result<u64, Error> {
         end.result().map(|()| call.position.get())
     }
 }

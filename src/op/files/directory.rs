@@ -95,7 +95,7 @@ impl Describe for ReadDir {
 impl Operation for ReadDir {
     type Output = Result<Vec<DirEntry>, Error>;
 
-    fn finish(pooled: Self::Parts, end: End) -> Self::Output {
+    fn finish(pooled: Self::Parts, end: &mut End) -> Self::Output {
         pooled.finish(end)
     }
 }
@@ -157,7 +157,7 @@ impl Describe for ReadLink {
 impl Operation for ReadLink {
     type Output = Result<PathBuf, Error>;
 
-    fn finish(pooled: Self::Parts, end: End) -> Self::Output {
+    fn finish(pooled: Self::Parts, end: &mut End) -> Self::Output {
         pooled.finish(end)
     }
 }

@@ -133,7 +133,7 @@ impl Describe for Lock {
 impl Operation for Lock {
     type Output = Result<(), Error>;
 
-    fn finish(pooled: Self::Parts, end: End) -> Self::Output {
+    fn finish(pooled: Self::Parts, end: &mut End) -> Self::Output {
         // The descriptor was a duplicate: the lock stays with the handle's.
         pooled.finish(end).map(|mut held| drop(held.0.take()))
     }
@@ -190,7 +190,7 @@ impl Describe for Unlock {
 impl Operation for Unlock {
     type Output = Result<(), Error>;
 
-    fn finish(pooled: Self::Parts, end: End) -> Self::Output {
+    fn finish(pooled: Self::Parts, end: &mut End) -> Self::Output {
         pooled.finish(end)
     }
 }

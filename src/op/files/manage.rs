@@ -58,7 +58,7 @@ impl Describe for Fsync {
 impl Operation for Fsync {
     type Output = Result<(), Error>;
 
-    fn finish((): (), end: End) -> Result<(), Error> {
+    fn finish((): (), end: &mut End) -> Result<(), Error> {
         end.result()
     }
 }
@@ -110,7 +110,7 @@ impl Describe for Fdatasync {
 impl Operation for Fdatasync {
     type Output = Result<(), Error>;
 
-    fn finish((): (), end: End) -> Result<(), Error> {
+    fn finish((): (), end: &mut End) -> Result<(), Error> {
         end.result()
     }
 }
@@ -170,7 +170,7 @@ impl Describe for Truncate {
 impl Operation for Truncate {
     type Output = Result<(), Error>;
 
-    fn finish((): (), end: End) -> Result<(), Error> {
+    fn finish((): (), end: &mut End) -> Result<(), Error> {
         end.result()
     }
 }
@@ -248,7 +248,7 @@ impl Describe for Allocate {
 impl Operation for Allocate {
     type Output = Result<(), Error>;
 
-    fn finish((): (), end: End) -> Result<(), Error> {
+    fn finish((): (), end: &mut End) -> Result<(), Error> {
         end.result()
     }
 }

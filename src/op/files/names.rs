@@ -37,7 +37,7 @@ macro_rules! naming {
             impl Operation for $name {
                 type Output = Result<(), Error>;
 
-                fn finish((): (), end: End) -> Result<(), Error> {
+                fn finish((): (), end: &mut End) -> Result<(), Error> {
                     end.result()
                 }
             }

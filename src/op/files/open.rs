@@ -179,7 +179,7 @@ impl Describe for Open {
 impl Operation for Open {
     type Output = Result<File, Error>;
 
-    fn finish(_: Self::Parts, end: End) -> Result<File, Error> {
+    fn finish(_: Self::Parts, end: &mut End) -> Result<File, Error> {
         end.stream()
     }
 }

@@ -64,7 +64,7 @@ impl<W: Send + 'static, T: Send + 'static> Pooled<W, T> {
         };
     }
 
-    pub(super) fn finish(self, end: End) -> Result<T, Error> {
+    pub(super) fn finish(self, end: &mut End) -> Result<T, Error> {
         let asked = end.error;
         match self.job {
             Some(job) => match job.finish_stoppable(end)? {

@@ -136,7 +136,7 @@ impl Describe for Stat {
 impl Operation for Stat {
     type Output = Result<Metadata, Error>;
 
-    fn finish(call: Self::Parts, end: End) -> Result<Metadata, Error> {
+    fn finish(call: Self::Parts, end: &mut End) -> Result<Metadata, Error> {
         end.result()?;
         let told = call.and_then(|call| call.metadata());
         Ok(told.expect("a call that ended well was made and answered"))

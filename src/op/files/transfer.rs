@@ -116,7 +116,7 @@ impl<B: IoBufMut> Describe for ReadAt<B> {
 impl<B: IoBufMut> Operation for ReadAt<B> {
     type Output = Done<B>;
 
-    fn finish(filling: Filling<B>, end: End) -> Done<B> {
+    fn finish(filling: Filling<B>, end: &mut End) -> Done<B> {
         Done::new(filling.buf, filling.start, end.moved, end.result())
     }
 }
@@ -192,7 +192,7 @@ impl<V: Buffers<Buf: IoBufMut>> Describe for ReadAtVectored<V> {
 impl<V: Buffers<Buf: IoBufMut>> Operation for ReadAtVectored<V> {
     type Output = Done<V>;
 
-    fn finish(bufs: V, end: End) -> Done<V> {
+    fn finish(bufs: V, end: &mut End) -> Done<V> {
         Done::new(bufs, 0, end.moved, end.result())
     }
 }
@@ -280,7 +280,7 @@ impl<B: IoBuf> Describe for WriteAt<B> {
 impl<B: IoBuf> Operation for WriteAt<B> {
     type Output = Done<B>;
 
-    fn finish(buf: B, end: End) -> Done<B> {
+    fn finish(buf: B, end: &mut End) -> Done<B> {
         Done::new(buf, 0, end.moved, end.result())
     }
 }
@@ -352,7 +352,7 @@ impl<V: Buffers> Describe for WriteAtVectored<V> {
 impl<V: Buffers> Operation for WriteAtVectored<V> {
     type Output = Done<V>;
 
-    fn finish(bufs: V, end: End) -> Done<V> {
+    fn finish(bufs: V, end: &mut End) -> Done<V> {
         Done::new(bufs, 0, end.moved, end.result())
     }
 }

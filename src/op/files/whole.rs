@@ -157,7 +157,7 @@ fn end_reading(core: &Core, course: Course<Vec<u8>>, buffer: Vec<u8>, error: Opt
 impl Operation for ReadFile {
     type Output = Result<Vec<u8>, Error>;
 
-    fn finish((_, _, answer): Self::Parts, end: End) -> Self::Output {
+    fn finish((_, _, answer): Self::Parts, end: &mut End) -> Self::Output {
         end.result()?;
         Ok(answer.take().unwrap_or_default())
     }
@@ -271,7 +271,7 @@ pub struct Written<B>(Place, Option<B>);
 impl<B: IoBuf> Operation for WriteFile<B> {
     type Output = Done<B>;
 
-    fn finish((Written(_, buf), answer): Self::Parts, end: End) -> Done<B> {
+    fn finish((Written(_, buf), answer): Self::Parts, end: &mut End) -> Done<B> {
         let (buf, bytes) = match answer.take() {
             Some(written) => written,
             None => (buf.expect("it has not begun"), 0),
