@@ -29,7 +29,7 @@ pub(crate) use super::bsd::{
 };
 pub(crate) use super::groups::{member, set_multicast_interface};
 pub(crate) use super::keepalive::{keepalive, set_keepalive};
-pub(crate) use super::nanoseconds;
+pub(in crate::backend) use super::nanoseconds;
 pub(crate) use super::source_groups::member_of_source;
 
 /// There are no `SOCK_CLOEXEC` and no `pipe2`: a process that is started between the two calls by another thread has a

@@ -27,7 +27,7 @@ pub(crate) use super::close_on_exec::{RECV_CLOSE_ON_EXEC, close_on_exec, pipe, s
 pub(crate) use super::groups::{member, set_multicast_interface};
 pub(crate) use super::keepalive::{keepalive, set_keepalive};
 pub(crate) use super::linger::{linger, set_linger};
-pub(crate) use super::nanoseconds;
+pub(in crate::backend) use super::nanoseconds;
 pub(crate) use super::source_groups::member_of_source;
 
 /// Sends and receives heed `MSG_DONTWAIT` (`sosend_generic` in sys/kern/uipc_socket.c).

@@ -26,7 +26,7 @@ pub(crate) use super::bsd::{
 pub(crate) use super::bsd_only::{NO_SIGNAL, accept, rename_no_replace, sync};
 pub(crate) use super::close_on_exec::{RECV_CLOSE_ON_EXEC, close_on_exec, pipe, socket, socket_pair};
 pub(crate) use super::linger::{linger, set_linger};
-pub(crate) use super::nanoseconds;
+pub(in crate::backend) use super::nanoseconds;
 
 /// Sends and receives heed `MSG_DONTWAIT`: it is what non-blocking mode is made of (`sosend` in sys/kern/uipc_socket.c).
 pub(crate) const NONBLOCKING: bool = false;
