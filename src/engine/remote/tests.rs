@@ -1,4 +1,4 @@
-//! The shared half by itself, with threads of std. Every order of events is tried in `tests/loom.rs`; this is for load,
+//! The shared half by itself, with threads of std. Every order of events is tried in `proofs/tests/loom.rs`; this is for load,
 //! and for what a sanitizer sees.
 
 use std::cell::Cell;

@@ -18,7 +18,7 @@ mod sync {
 }
 
 #[allow(dead_code, reason = "not all of it is needed here")]
-#[path = "../src/engine/remote/queue.rs"]
+#[path = "../../src/engine/remote/queue.rs"]
 mod queue;
 
 use queue::{Queue, Refusal};
