@@ -418,7 +418,7 @@ impl<S> EventLoop<S> {
     pub fn attach<H: Handle>(&self, detached: Detached<H>) -> Result<H, Refused<Detached<H>>> {
         let (loose, known) = detached.into_parts();
         let attached = self.core.attach(loose, known);
-        let refused = |(error, loose)| Refused { error, value: Detached::new(loose, known) };
+        let refused = |(error, loose, known)| Refused { error, value: Detached::new(loose, known) };
         attached.map(H::from_id).map_err(refused)
     }
 

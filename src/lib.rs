@@ -108,7 +108,7 @@ pub use op::{
     Accepted, CopiedFile, Datagram, DirEntry, Done, Event, FileType, Half, ManyOperation, Metadata,
     Operation, Record, SentFile, Spliced,
 };
-pub use options::{Keepalive, Linger, ListenOptions, TcpOptions};
+pub use options::{Keepalive, Linger, ListenOptions, TcpOptions, UnixListenOptions};
 pub use remote::{KeepAlive, Refused, Remote, WhenFull};
 pub use report::{Report, Support};
 pub use simulation::Simulation;

@@ -13,15 +13,16 @@ use crate::engine::handles::Known;
 /// Dropping it closes what is open. (With [`Linger::Wait`](crate::Linger::Wait) the drop waits for unsent data, as
 /// close(2) does.)
 pub struct Detached<H> {
-    loose: Loose,
+    /// Dropped first: whether a file is that socket's can be said for certain only while the socket is open.
     known: Known,
+    loose: Loose,
     /// What kind of handle it was. It has none: a `Detached` is `Send` whatever the handle is.
     handle: PhantomData<fn() -> H>,
 }
 
 impl<H> Detached<H> {
     pub(crate) fn new(loose: Loose, known: Known) -> Detached<H> {
-        Detached { loose, known, handle: PhantomData }
+        Detached { known, loose, handle: PhantomData }
     }
 
     pub(crate) fn into_parts(self) -> (Loose, Known) {

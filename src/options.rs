@@ -184,3 +184,58 @@ impl ListenOptions {
         self
     }
 }
+
+/// How to listen on a Unix socket; see [`EventLoop::listen_unix_with`](crate::EventLoop::listen_unix_with).
+///
+/// ```
+/// # let directory = std::env::temp_dir().join(format!("nbio-unlink-{}", std::process::id()));
+/// # std::fs::create_dir(&directory).unwrap();
+/// # let path = directory.join("socket");
+/// use nbio::{EventLoop, UnixListenOptions};
+/// let io = EventLoop::<()>::new()?;
+/// let listener = io.listen_unix_with(&path, UnixListenOptions::default().unlink_on_close(true))?;
+/// assert!(path.exists());
+/// io.close(listener);
+/// io.run()?;
+/// assert!(!path.exists());
+/// # std::fs::remove_dir_all(&directory).unwrap();
+/// # Ok::<(), nbio::Error>(())
+/// ```
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnixListenOptions {
+    /// How many connections may wait to be accepted; the system caps it (`net.core.somaxconn`, listen(2)).
+    /// 1,024 by default.
+    pub backlog: u32,
+    /// Remove the file at the listener's path when the listener is closed, by whatever: a close, the end of its loop, or
+    /// dropping what was [`detach`](crate::EventLoop::detach)ed (an [`attach`](crate::EventLoop::attach) takes this
+    /// along). Off by default: then it stays, and is in the way of the next listener.
+    ///
+    /// The file is removed only if it is still this socket, by device and number, so that of one who has
+    /// taken the place by then stays; looking and removing are two steps, though, and who takes it in between loses his. That
+    /// it can't be removed is nobody's error: the next who listens there is told
+    /// [`AddrInUse`](crate::ErrorKind::AddrInUse). A [`release`](crate::EventLoop::release)d listener's file stays, as
+    /// does that of a process that dies. It is done on the loop's thread, by unlink(2), just before the close. Without
+    /// a path, nothing happens.
+    pub unlink_on_close: bool,
+}
+
+impl Default for UnixListenOptions {
+    fn default() -> UnixListenOptions {
+        UnixListenOptions { backlog: 1024, unlink_on_close: false }
+    }
+}
+
+impl UnixListenOptions {
+    /// Sets [`backlog`](UnixListenOptions::backlog).
+    pub fn backlog(mut self, connections: u32) -> UnixListenOptions {
+        self.backlog = connections;
+        self
+    }
+
+    /// Sets [`unlink_on_close`](UnixListenOptions::unlink_on_close).
+    pub fn unlink_on_close(mut self, on: bool) -> UnixListenOptions {
+        self.unlink_on_close = on;
+        self
+    }
+}

@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 
-use super::{OwnedDescriptor, RawDescriptor, Standard};
+use super::{OwnedDescriptor, RawDescriptor, SocketFile, Standard};
 use crate::engine::handles::Means;
 use crate::handle::HandleKind;
 use crate::local::Credentials;
 use crate::op::{Half, Kind};
-use crate::{Error, ErrorKind, ListenOptions, Multicast, TcpOptions, UdpOptions, UnixAddress};
+use crate::{
+    Error, ErrorKind, ListenOptions, Multicast, TcpOptions, UdpOptions, UnixAddress, UnixListenOptions,
+};
 
 /// The calls of a platform that never wait; apart from `Backend`, since all that a system has do them in the same way.
 pub(crate) trait Calls {
@@ -64,8 +66,13 @@ pub(crate) trait Calls {
     }
 
     /// Unix sockets.
-    /// The kind says for what: `ListenUnix` or `ListenUnixSeqpacket`.
-    fn listen_local(&mut self, _: &UnixAddress, _: u32, kind: Kind) -> Result<RawDescriptor, Error> {
+    /// The kind says for what: `ListenUnix` or `ListenUnixSeqpacket`. And the file that is to go with the listener.
+    fn listen_local(
+        &mut self,
+        _: &UnixAddress,
+        _: &UnixListenOptions,
+        kind: Kind,
+    ) -> Result<(RawDescriptor, Option<SocketFile>), Error> {
         Err(Error::new(ErrorKind::Unsupported, kind))
     }
 

@@ -109,6 +109,8 @@ pub(crate) use unix::copy::{Copied, CopyOrder, Copying};
 #[cfg(unix)]
 pub(crate) use unix::files::{self, CURRENT_DIRECTORY, StatBlock, SystemPath, system_path};
 #[cfg(unix)]
+pub(crate) use unix::local::SocketFile;
+#[cfg(unix)]
 pub(crate) use unix::parcel::{Delivery, MOST_DESCRIPTORS, Parcel};
 #[cfg(unix)]
 pub(crate) use unix::{

@@ -117,6 +117,9 @@ impl Core {
             engine.backend.calls().tell_records(descriptor, false);
         }
         let owned = engine.backend.cold().detach(descriptor)?;
+        if let Some(file) = engine.handles.take_file(entry) {
+            file.leave();
+        }
         engine.forget(entry);
         Ok(owned)
     }
@@ -125,19 +128,22 @@ impl Core {
     pub(crate) fn detach(&self, handle: Id) -> Result<(Loose, Known), Error> {
         let mut engine = self.engine.borrow_mut();
         let entry = engine.find_idle(handle, Kind::Detach)?;
-        let (descriptor, known) =
-            (engine.handles.entry(entry).descriptor, engine.handles.entry(entry).known());
+        let descriptor = engine.handles.entry(entry).descriptor;
         let loose = engine.backend.cold().hand_out(descriptor)?;
+        let known = engine.handles.known(entry);
         engine.forget(entry);
         Ok((loose, known))
     }
 
     /// Takes what another loop gave out into the table, or gives it back with the reason.
-    pub(crate) fn attach(&self, loose: Loose, known: Known) -> Result<NewId, (Error, Loose)> {
+    pub(crate) fn attach(&self, loose: Loose, known: Known) -> Result<NewId, (Error, Loose, Known)> {
         let mut engine = self.engine.borrow_mut();
-        let descriptor = engine.backend.cold().take_in(loose)?;
+        let descriptor = match engine.backend.cold().take_in(loose) {
+            Ok(descriptor) => descriptor,
+            Err((error, loose)) => return Err((error, loose, known)),
+        };
         let entry = engine.handles.insert(descriptor, EntryState::Open);
-        engine.handles.entry_mut(entry).learn(known);
+        engine.handles.learn(entry, known);
         Ok(NewId(engine.handles.id(entry, engine.number.get())))
     }
 

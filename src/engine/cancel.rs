@@ -347,6 +347,8 @@ impl Engine {
         if idle && !table_entry.close_submitted {
             table_entry.close_submitted = true;
             let closer = table_entry.closer;
+            // Before the close: see `SocketFile`.
+            drop(self.handles.take_file(entry));
             self.slots.header_mut(closer).engaged = false;
             self.shoot(closer, false);
         }

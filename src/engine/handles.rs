@@ -3,8 +3,10 @@
 //! Every operation on a handle is in one of its lists. On a stream the receive-like and the send-like ones form
 //! two queues of which only the head is with the backend; whatever has no order is in a third list.
 
+use std::collections::BTreeMap;
+
 use super::slots::{NONE, Slots};
-use crate::backend::RawDescriptor;
+use crate::backend::{RawDescriptor, SocketFile};
 use crate::handle::{Id, LAST_GENERATION};
 
 /// The list of a handle that an operation belongs to.
@@ -133,7 +135,7 @@ pub(crate) struct Entry {
 }
 
 /// What a loop has learnt of a socket and the system would not tell another one; it goes along with a detached one.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Known {
     means: Means,
     lingers: bool,
@@ -143,10 +145,12 @@ pub(crate) struct Known {
     was_reset: bool,
     records: bool,
     cursor: u64,
+    /// What is to be removed with it.
+    file: Option<SocketFile>,
 }
 
 impl Entry {
-    pub(crate) fn known(&self) -> Known {
+    fn known(&self, file: Option<SocketFile>) -> Known {
         Known {
             means: self.means,
             lingers: self.lingers,
@@ -156,12 +160,22 @@ impl Entry {
             was_reset: self.was_reset,
             records: self.records,
             cursor: self.cursor,
+            file,
         }
     }
 
-    pub(crate) fn learn(&mut self, known: Known) {
-        let Known { means, lingers, receive_broken, send_broken, receive_shut, was_reset, records, cursor } =
-            known;
+    fn learn(&mut self, known: &Known) {
+        let &Known {
+            means,
+            lingers,
+            receive_broken,
+            send_broken,
+            receive_shut,
+            was_reset,
+            records,
+            cursor,
+            ..
+        } = known;
         self.means = means;
         self.lingers = lingers;
         self.receive_broken = receive_broken;
@@ -216,6 +230,8 @@ pub(crate) struct Handles {
     free: u32,
     first_generation: u64,
     highest_generation: u64,
+    /// By entry: what is to be removed when it is closed. Few have something.
+    files: BTreeMap<u32, SocketFile>,
 }
 
 impl Handles {
@@ -225,6 +241,7 @@ impl Handles {
             free: NONE,
             first_generation: floor + 1,
             highest_generation: floor + 1,
+            files: BTreeMap::new(),
         }
     }
 
@@ -262,6 +279,33 @@ impl Handles {
             None => self.entries.push(entry),
         }
         index
+    }
+
+    /// A file is to be removed when the entry is closed.
+    pub(crate) fn keep_file(&mut self, index: u32, file: Option<SocketFile>) {
+        file.and_then(|file| self.files.insert(index, file));
+    }
+
+    /// What was to be removed with the entry.
+    pub(crate) fn take_file(&mut self, index: u32) -> Option<SocketFile> {
+        self.files.remove(&index)
+    }
+
+    /// Removes what is to be removed with all entries.
+    pub(crate) fn remove_files(&mut self) {
+        self.files.clear();
+    }
+
+    /// What another loop has to know of the entry; this one is about to forget it.
+    pub(crate) fn known(&mut self, index: u32) -> Known {
+        let file = self.take_file(index);
+        self.entry(index).known(file)
+    }
+
+    /// The entry is what another loop knew this of.
+    pub(crate) fn learn(&mut self, index: u32, known: Known) {
+        self.entry_mut(index).learn(&known);
+        self.keep_file(index, known.file);
     }
 
     /// Makes every name of the entry stale; the entry itself stays.

@@ -4,22 +4,25 @@ use std::ptr::NonNull;
 
 use super::Core;
 use super::handles::EntryState;
-use crate::Error;
 use crate::backend::Address;
 use crate::handle::{Id, NewId};
 use crate::local::{Credentials, UnixAddress};
 use crate::op::Kind;
-
-/// How many connections wait to be accepted.
-const BACKLOG: u32 = 1024;
+use crate::{Error, UnixListenOptions};
 
 impl Core {
     /// `kind` says for what.
-    pub(crate) fn listen_local(&self, address: &UnixAddress, kind: Kind) -> Result<NewId, Error> {
+    pub(crate) fn listen_local(
+        &self,
+        address: &UnixAddress,
+        options: &UnixListenOptions,
+        kind: Kind,
+    ) -> Result<NewId, Error> {
         let mut engine = self.engine.borrow_mut();
-        let descriptor = engine.backend.calls().listen_local(address, BACKLOG, kind)?;
+        let (descriptor, file) = engine.backend.calls().listen_local(address, options, kind)?;
         let listener = engine.insert(descriptor, false);
         engine.handles.entry_mut(listener.0.index()).records = kind == Kind::ListenUnixSeqpacket;
+        engine.handles.keep_file(listener.0.index(), file);
         Ok(listener)
     }
 

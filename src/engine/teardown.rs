@@ -133,6 +133,7 @@ impl Engine {
 
     /// Closes every descriptor that the backend wasn't told to close.
     fn close_all(&mut self) {
+        self.handles.remove_files();
         for entry in self.handles.all() {
             if entry.state != EntryState::Free && !entry.close_submitted {
                 // Unsent data goes on in the system's own time: nobody waits for it here.

@@ -6,14 +6,16 @@ use crate::handle::{UnixConnection, UnixEnd, UnixSocket};
 use crate::local::Credentials;
 use crate::op::{self, Done, Kind, Record};
 use crate::{Error, IoBuf, IoBufMut, OpId};
-use crate::{UnixAddress, UnixDatagram, UnixListener, UnixSeqpacket, UnixSeqpacketListener, UnixStream};
+use crate::{UnixAddress, UnixDatagram, UnixListenOptions, UnixListener};
+use crate::{UnixSeqpacket, UnixSeqpacketListener, UnixStream};
 
 /// Unix sockets.
 impl<S> EventLoop<S> {
     /// Listens on a Unix socket: at a path, which makes a file there, or an abstract name. Up to 1,024 connections wait to be
     /// accepted.
     ///
-    /// A path's file stays when the listener is closed, and must not be there when one begins to listen
+    /// A path's file stays when the listener is closed, unless it was asked to
+    /// [`unlink_on_close`](UnixListenOptions::unlink_on_close), and must not be there when one begins to listen
     /// ([`AddrInUse`](crate::ErrorKind::AddrInUse), whether or not anybody listens there): remove it before. Who may
     /// connect is decided by its permissions, which are those that the process's mask (umask(2)) leaves.
     ///
@@ -40,7 +42,19 @@ impl<S> EventLoop<S> {
     /// # Ok::<(), nbio::Error>(())
     /// ```
     pub fn listen_unix(&self, address: impl Into<UnixAddress>) -> Result<UnixListener, Error> {
-        self.core.listen_local(&address.into(), Kind::ListenUnix).map(UnixListener::from_id)
+        self.listen_unix_with(address, UnixListenOptions::default())
+    }
+
+    /// As [`listen_unix`](EventLoop::listen_unix), with options. See [`UnixListenOptions`] for an example.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn listen_unix_with(
+        &self,
+        address: impl Into<UnixAddress>,
+        options: UnixListenOptions,
+    ) -> Result<UnixListener, Error> {
+        self.core.listen_local(&address.into(), &options, Kind::ListenUnix).map(UnixListener::from_id)
     }
 
     /// Connects to a listening Unix socket: [`op::ConnectUnix`].
@@ -177,7 +191,20 @@ impl<S> EventLoop<S> {
         &self,
         address: impl Into<UnixAddress>,
     ) -> Result<UnixSeqpacketListener, Error> {
-        self.core.listen_local(&address.into(), Kind::ListenUnixSeqpacket).map(UnixSeqpacketListener::from_id)
+        self.listen_unix_seqpacket_with(address, UnixListenOptions::default())
+    }
+
+    /// As [`listen_unix_seqpacket`](EventLoop::listen_unix_seqpacket), with options. See [`UnixListenOptions`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn listen_unix_seqpacket_with(
+        &self,
+        address: impl Into<UnixAddress>,
+        options: UnixListenOptions,
+    ) -> Result<UnixSeqpacketListener, Error> {
+        let listener = self.core.listen_local(&address.into(), &options, Kind::ListenUnixSeqpacket);
+        listener.map(UnixSeqpacketListener::from_id)
     }
 
     /// Connects to a Unix socket that listens for records: [`op::ConnectUnix::seqpacket`].

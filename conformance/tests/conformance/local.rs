@@ -6,11 +6,13 @@ use std::os::unix::net::{UnixDatagram, UnixListener as Server, UnixStream as Soc
 use std::time::Duration;
 
 use nbio::{
-    Accepted, Done, Error, ErrorKind, Half, Operation, TcpStream, UnixAddress, UnixListener, UnixStream, op,
+    Accepted, Done, Error, ErrorKind, Half, Operation, TcpStream, UnixAddress, UnixListenOptions,
+    UnixListener, UnixStream, op,
 };
 use rustix::io::{FdFlags, fcntl_getfd};
 use rustix::net::SocketAddrUnix;
 
+use crate::child;
 use crate::hanging::{HOUR, idle};
 use crate::pipes::scratch;
 use crate::support::{Case, Slot, Subject};
@@ -31,6 +33,9 @@ pub const CASES: &[Case] = &[
     Case { name: "closed_with_operations", run: closed_with_operations },
     Case { name: "everything_is_close_on_exec", run: close_on_exec },
     Case { name: "moves_to_another_loop", run: moves_to_another_loop },
+    Case { name: "removes_its_file_when_closed", run: removes_its_file },
+    Case { name: "removes_no_file_but_its_own", run: removes_no_other_file },
+    Case { name: "removes_its_file_from_another_directory", run: removes_from_elsewhere },
 ];
 
 type Moved = Done<Vec<u8>>;
@@ -390,4 +395,102 @@ fn moves_to_another_loop(subject: &Subject) {
     other.recv(far, vec![0; 8], keep::<Moved>(&got));
     other.run().unwrap();
     assert_eq!(got.one().data(), b"hello");
+}
+
+fn unlink() -> UnixListenOptions {
+    UnixListenOptions::default().unlink_on_close(true)
+}
+
+/// Documented: by whatever the listener is closed, and by nothing else.
+fn removes_its_file(subject: &Subject) {
+    let directory = scratch("local-unlink");
+    let path = directory.join("socket");
+    let io: Io = subject.io();
+    // By a close, while somebody waits.
+    let listener = io.listen_unix_with(&path, unlink()).unwrap();
+    let (ended, client) = (Slot::new(), Socket::connect(&path).unwrap());
+    io.accept(listener, keep::<End>(&ended));
+    io.run().unwrap();
+    io.accept(listener, keep(&ended));
+    turn(&io, 2);
+    assert!(path.exists() && ended.take()[0].is_ok());
+    io.close(listener);
+    io.run().unwrap();
+    assert!(!path.exists() && kind(ended.one()) == Some(ErrorKind::Cancelled));
+    drop(client);
+    // By the end of the loop.
+    let other: Io = subject.io();
+    other.listen_unix_with(&path, unlink()).unwrap();
+    assert!(path.exists());
+    drop(other);
+    assert!(!path.exists());
+    // On its way to another loop, and there.
+    let detached = io.detach(io.listen_unix_with(&path, unlink()).unwrap()).unwrap();
+    assert!(path.exists());
+    drop(detached);
+    assert!(!path.exists());
+    let detached = io.detach(io.listen_unix_with(&path, unlink()).unwrap()).unwrap();
+    let other: Io = subject.io();
+    let listener = other.attach(detached).unwrap();
+    drop(io);
+    assert!(path.exists());
+    other.close(listener);
+    other.run().unwrap();
+    assert!(!path.exists());
+    std::fs::remove_dir(directory).unwrap();
+}
+
+fn removes_no_other_file(subject: &Subject) {
+    let directory = scratch("local-unlink-other");
+    let path = directory.join("socket");
+    let io: Io = subject.io();
+    let gone = |listener: UnixListener| {
+        io.close(listener);
+        io.run().unwrap();
+    };
+    // One that can't listen has nothing to remove.
+    let there = io.listen_unix(&path).unwrap();
+    assert_eq!(kind(io.listen_unix_with(&path, unlink())), Some(ErrorKind::AddrInUse));
+    assert!(path.exists());
+    gone(there);
+    std::fs::remove_file(&path).unwrap();
+    // Somebody else listens there by now; there is something else; there is nothing.
+    let old = io.listen_unix_with(&path, unlink()).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let new = Server::bind(&path).unwrap();
+    gone(old);
+    assert!(Socket::connect(&path).is_ok());
+    drop(new);
+    for replaced in [true, false] {
+        std::fs::remove_file(&path).unwrap();
+        let old = io.listen_unix_with(&path, unlink()).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        if replaced {
+            std::fs::write(&path, "no socket").unwrap();
+        }
+        gone(old);
+        assert_eq!(path.exists(), replaced);
+    }
+    // Documented: a released one's stays, as does one's that didn't ask for it.
+    let released: OwnedFd = io.release(io.listen_unix_with(&path, unlink()).unwrap()).unwrap();
+    assert!(Socket::connect(&path).is_ok());
+    drop(released);
+    drop(io);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::remove_dir(directory).unwrap();
+}
+
+/// A relative path is that of the directory in which it was listened on.
+fn removes_from_elsewhere(subject: &Subject) {
+    child::run(subject, "local::removes_its_file_from_another_directory", |subject| {
+        let directory = scratch("local-unlink-elsewhere");
+        std::env::set_current_dir(&directory).unwrap();
+        let io: Io = subject.io();
+        let listener = io.listen_unix_with("socket", unlink()).unwrap();
+        assert!(directory.join("socket").exists());
+        std::env::set_current_dir("/").unwrap();
+        io.close(listener);
+        io.run().unwrap();
+        std::fs::remove_dir(directory).unwrap();
+    });
 }

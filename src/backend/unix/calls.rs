@@ -4,13 +4,12 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use super::{local, pipes, udp};
-use crate::UnixAddress;
-use crate::backend::{Calls, RawDescriptor, Standard, unix};
+use crate::backend::{Calls, RawDescriptor, SocketFile, Standard, unix};
 use crate::engine::handles::Means;
 use crate::handle::HandleKind;
 use crate::local::Credentials;
 use crate::op::{Half, Kind};
-use crate::{Error, ListenOptions, Multicast, TcpOptions, UdpOptions};
+use crate::{Error, ListenOptions, Multicast, TcpOptions, UdpOptions, UnixAddress, UnixListenOptions};
 
 /// The system itself: nothing is remembered between two calls.
 pub(crate) struct System;
@@ -85,10 +84,10 @@ impl Calls for System {
     fn listen_local(
         &mut self,
         address: &UnixAddress,
-        backlog: u32,
+        options: &UnixListenOptions,
         kind: Kind,
-    ) -> Result<RawDescriptor, Error> {
-        local::listen(address, backlog, kind)
+    ) -> Result<(RawDescriptor, Option<SocketFile>), Error> {
+        local::listen(address, options, kind)
     }
 
     fn local_connection(&mut self, records: bool) -> Result<RawDescriptor, Error> {

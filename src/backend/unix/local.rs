@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use rustix::net::addr::SocketAddrArg;
@@ -13,7 +14,7 @@ use super::{Address, RawDescriptor, borrow, option, os_error, system};
 use crate::handle::HandleKind;
 use crate::local::{Credentials, Name, UnixAddress};
 use crate::op::Kind;
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, UnixListenOptions};
 
 fn socket(sort: SocketType, kind: Kind) -> Result<OwnedFd, Error> {
     system::socket(AddressFamily::UNIX, sort, None).map_err(os_error(kind))
@@ -65,19 +66,59 @@ impl Address {
     }
 }
 
+/// The file of a listening socket, which is removed when this is dropped, if it is still that socket's. To be dropped before
+/// the socket is closed: as long as it is open its file's number is given to no other file.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    /// So that it is found from wherever the process is by then.
+    path: PathBuf,
+    /// Device and number of the file; none if it is to stay.
+    identity: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    /// Of a socket that was bound just now.
+    fn of(address: &UnixAddress) -> Option<SocketFile> {
+        let path = address.as_path()?;
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let identity = Some(SocketFile::identity(&path)?);
+        Some(SocketFile { path, identity })
+    }
+
+    /// Lets it stay.
+    pub(crate) fn leave(mut self) {
+        self.identity = None;
+    }
+
+    fn identity(path: &Path) -> Option<(u64, u64)> {
+        let found = std::fs::symlink_metadata(path).ok()?;
+        found.file_type().is_socket().then(|| (found.dev(), found.ino()))
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.identity.is_some() && SocketFile::identity(&self.path) == self.identity {
+            // Who listens there next is told that it is in the way.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
 /// Listens for what the kind says.
 pub(in crate::backend) fn listen(
     address: &UnixAddress,
-    backlog: u32,
+    options: &UnixListenOptions,
     kind: Kind,
-) -> Result<RawDescriptor, Error> {
-    let address = raw(address, kind)?;
+) -> Result<(RawDescriptor, Option<SocketFile>), Error> {
+    let name = raw(address, kind)?;
     let sort = if kind == Kind::ListenUnixSeqpacket { SocketType::SEQPACKET } else { SocketType::STREAM };
     let socket = socket(sort, kind)?;
     let error = os_error(kind);
-    net::bind(&socket, &address).map_err(&error)?;
-    net::listen(&socket, i32::try_from(backlog).unwrap_or(i32::MAX)).map_err(&error)?;
-    Ok(socket.into_raw_fd())
+    net::bind(&socket, &name).map_err(&error)?;
+    let file = if options.unlink_on_close { SocketFile::of(address) } else { None };
+    net::listen(&socket, i32::try_from(options.backlog).unwrap_or(i32::MAX)).map_err(&error)?;
+    Ok((socket.into_raw_fd(), file))
 }
 
 /// A socket to connect with, for a stream or for records.
