@@ -1,8 +1,9 @@
 //! Whether the crate and its tests compile for other systems, without a warning, and its documentation too.
 //!
 //! That needs the standard library of each. Those of some can't be downloaded, and rustup's stable compiler can't make
-//! them; so this takes Debian's compiler with the source it was made from, and lets cargo check that along (once; it
-//! stays in `target/cross`). Nothing is linked, and nothing runs.
+//! them; so this takes Debian's compiler with the source it was made from, and lets cargo check that along, which takes
+//! most of the time. So what was checked stays for other clones in `~/.cache/nbio-cross` (that of `XDG_CACHE_HOME`), which
+//! can be removed at any time. Nothing is linked, and nothing runs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,32 +27,25 @@ const PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web
 /// Where they go.
 const BIN: &str = "/usr/bin";
 
-/// What is checked: bench and xtask are for this machine only.
-const LIBRARY: [&str; 2] = ["-p", "nbio-rs"];
-/// And with its tests, where these compile.
-const SUITE: [&str; 5] = ["-p", "nbio-rs", "-p", "conformance", "--all-targets"];
-const WITH_SUITE: [&str; 3] = ["aarch64-apple-darwin", "x86_64-unknown-freebsd", "aarch64-unknown-linux-gnu"];
+/// What is checked: bench and xtask are for this machine only, and proofs is the same on all.
+const CHECKED: [&str; 5] = ["-p", "nbio-rs", "-p", "conformance", "--all-targets"];
+/// What of the standard library is made: without the reader of debug information behind its backtraces, which takes a fifth of
+/// the time.
+const STD: [&str; 2] = ["-Zbuild-std=std,test", "-Zbuild-std-features=panic-unwind"];
 
 /// Checks for these targets, or all.
 pub fn run(root: &Path, targets: &[&str]) -> Result<bool, Failure> {
     let targets = if targets.is_empty() { &TARGETS[..] } else { targets };
     install_missing()?;
-    let (with_suite, others): (Vec<&str>, Vec<&str>) =
-        targets.iter().partition(|target| WITH_SUITE.contains(target));
     let doc = ["-p", "nbio-rs", "--no-deps"];
-    Ok(cargo(root, "clippy", &with_suite, &SUITE)?
-        && cargo(root, "clippy", &others, &LIBRARY)?
-        && cargo(root, "doc", targets, &doc)?)
+    Ok(cargo(root, "clippy", targets, &CHECKED)? && cargo(root, "doc", targets, &doc)?)
 }
 
 /// Runs one command of Debian's cargo for all targets at once.
 fn cargo(root: &Path, command: &str, targets: &[&str], what: &[&str]) -> Result<bool, Failure> {
-    if targets.is_empty() {
-        return Ok(true);
-    }
     let begin = Instant::now();
     let mut cargo = Command::new(Path::new(BIN).join("cargo"));
-    cargo.current_dir(root).args([command, "--quiet", "--keep-going", "-Zbuild-std"]).args(what);
+    cargo.current_dir(root).args([command, "--quiet", "--keep-going"]).args(STD).args(what);
     for target in targets {
         cargo.args(["--target", target]);
     }
@@ -63,7 +57,7 @@ fn cargo(root: &Path, command: &str, targets: &[&str], what: &[&str]) -> Result<
     let first = std::iter::once(PathBuf::from(BIN));
     cargo.env("PATH", std::env::join_paths(first.chain(std::env::split_paths(&path)))?);
     // Not the other compiler's artefacts, nor what rustup's cargo says to the programs that it runs.
-    cargo.env("CARGO_TARGET_DIR", root.join("target/cross"));
+    cargo.env("CARGO_TARGET_DIR", cache(root)).env("CARGO_INCREMENTAL", "0");
     for name in ["CARGO", "RUSTC", "RUSTDOC", "RUSTC_WRAPPER", "RUSTFLAGS", "CARGO_BUILD_TARGET"] {
         cargo.env_remove(name);
     }
@@ -73,6 +67,13 @@ fn cargo(root: &Path, command: &str, targets: &[&str], what: &[&str]) -> Result<
     let verdict = if good { "in order" } else { "FAILED" };
     println!("cross: {command} for {}: {verdict}, {} s", targets.join(", "), begin.elapsed().as_secs());
     Ok(good)
+}
+
+/// Where everything stays that was compiled.
+fn cache(root: &Path) -> PathBuf {
+    let of_user = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let of_home = || std::env::home_dir().map(|home| home.join(".cache"));
+    of_user.or_else(of_home).unwrap_or_else(|| root.join("target")).join("nbio-cross")
 }
 
 fn install_missing() -> Result<(), Failure> {

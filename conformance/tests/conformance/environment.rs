@@ -173,11 +173,11 @@ fn too_little_memory_for_the_ring(subject: &Subject) {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
         let size: u64 = size.trim_end_matches("kB").trim().parse().unwrap();
-        let had = getrlimit(Resource::As);
+        let had = getrlimit(system::MEMORY);
         let now = (size + whole / 2) * 1024;
-        setrlimit(Resource::As, Rlimit { current: Some(now), maximum: had.maximum }).unwrap();
+        setrlimit(system::MEMORY, Rlimit { current: Some(now), maximum: had.maximum }).unwrap();
         let io = subject.builder().ring_size(32_768).build::<()>();
-        setrlimit(Resource::As, had).unwrap();
+        setrlimit(system::MEMORY, had).unwrap();
         let io = io.unwrap();
         assert!((1..=whole / 2).contains(&ring_memory()), "{} of {whole} KiB", ring_memory());
         let hanging = Hanging::start(subject, &io);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nbio::{Done, Error, ErrorKind, Half, Operation, Pipe, op};
 use rustix::fs::{CWD, Mode, OFlags, fcntl_getfl};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::pty::{OpenptFlags, grantpt, openpt, unlockpt};
 
 use crate::child;
 use crate::hanging::{HOUR, TOO_MUCH, Tracked, idle};
@@ -307,9 +307,9 @@ fn terminal() -> (File, OwnedFd) {
     let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | system::TERMINAL).unwrap();
     grantpt(&keyboard).unwrap();
     unlockpt(&keyboard).unwrap();
-    let name = ptsname(&keyboard, Vec::new()).unwrap();
+    let path = system::terminal_path(&keyboard);
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let terminal = rustix::fs::openat(CWD, name.as_c_str(), flags, Mode::empty()).unwrap();
+    let terminal = rustix::fs::openat(CWD, path.as_c_str(), flags, Mode::empty()).unwrap();
     (File::from(keyboard), terminal)
 }
 

@@ -38,9 +38,7 @@ fn each_option(subject: &Subject) {
     let times = Keepalive::On { idle: seconds(100), interval: seconds(20), probes: 7 };
     assert_eq!(set(TcpOptions::default().keepalive(times)).keepalive, Some(times));
     assert_eq!(sockopt::socket_keepalive(&socket), Ok(true));
-    assert_eq!(sockopt::tcp_keepidle(&socket), Ok(seconds(100)));
-    assert_eq!(sockopt::tcp_keepintvl(&socket), Ok(seconds(20)));
-    assert_eq!(sockopt::tcp_keepcnt(&socket), Ok(7));
+    assert_eq!(system::keepalive_times(&socket), (seconds(100), seconds(20), 7));
     assert_eq!(set(TcpOptions::default().keepalive(Keepalive::Off)).keepalive, Some(Keepalive::Off));
     assert_eq!(sockopt::socket_keepalive(&socket), Ok(false));
 
@@ -78,9 +76,9 @@ fn none_is_left_alone(subject: &Subject) {
         return assert!(matches!(probes, Some(Keepalive::On { .. })), "{probes:?}");
     }
     let socket = io.duplicate(stream).unwrap();
-    let system = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_keepalive_time").unwrap();
-    let system = Duration::from_secs(system.trim().parse().unwrap());
-    assert_eq!((sockopt::socket_keepalive(&socket), sockopt::tcp_keepidle(&socket)), (Ok(true), Ok(system)));
+    let time = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_keepalive_time").unwrap();
+    let time = Duration::from_secs(time.trim().parse().unwrap());
+    assert_eq!((sockopt::socket_keepalive(&socket), system::keepalive_times(&socket).0), (Ok(true), time));
 }
 
 /// Documented: whole seconds or milliseconds, rounded up; so never 0 where 0 means something else.

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nbio::{ErrorKind, Event, EventLoop, Instant, OpId, op};
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::hanging::HOUR;
 use crate::support::{Case, Slot, Subject, long};
+use crate::system;
 use crate::wire::socket_pair;
 
 pub const CASES: &[Case] = &[
@@ -133,11 +133,6 @@ fn past_instants_fire_in_the_next_tick(subject: &Subject) {
     assert_eq!(order.take(), [(3, Ok(()))]);
 }
 
-/// How much the calling thread has computed.
-fn thread_time() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap()
-}
-
 /// `FAR_FUTURE` and `Duration::MAX` are far, not an overflow: the loop sleeps meanwhile.
 fn distant_timers_never_fire(subject: &Subject) {
     let io: EventLoop = subject.io();
@@ -157,13 +152,13 @@ fn distant_timers_never_fire(subject: &Subject) {
     let (woken, seen) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(0)));
     let (wakes, ticks) = (woken.clone(), seen.clone());
     io.recv(stream, [0; 1], move |_, _, _| wakes.set(true));
-    let before = thread_time();
+    let before = system::thread_time();
     let enough = || {
         ticks.set(ticks.get() + 1);
         woken.get()
     };
     io.run_until(enough).unwrap();
-    assert!(seen.get() < 10 && thread_time() - before < millis(30), "{} ticks", seen.get());
+    assert!(seen.get() < 10 && system::thread_time() - before < millis(30), "{} ticks", seen.get());
     far.iter().for_each(|&id| assert!(io.cancel(id)));
     io.run().unwrap();
     assert_eq!(io.in_flight(), 0);

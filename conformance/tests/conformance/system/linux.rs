@@ -1,15 +1,19 @@
 //! What the suite needs of Linux in particular. `others.rs` has the same names.
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socket_with, sockopt};
+use rustix::process::Resource;
 use rustix::pty::OpenptFlags;
+use rustix::time::{ClockId, clock_gettime};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
@@ -73,6 +77,11 @@ pub fn bring_credentials(socket: impl AsFd) {
     sockopt::set_socket_passcred(socket, true).unwrap();
 }
 
+/// The path of the other side of a pseudo-terminal.
+pub fn terminal_path(keyboard: impl AsFd) -> CString {
+    rustix::pty::ptsname(keyboard, Vec::new()).unwrap()
+}
+
 /// How a pseudo-terminal is opened so that it isn't for child processes.
 pub const TERMINAL: OpenptFlags = OpenptFlags::CLOEXEC;
 
@@ -83,6 +92,21 @@ pub const O_DIRECT: i32 = libc::O_DIRECT;
 /// Lets a new file share another one's blocks; `false` if the file system can't.
 pub fn share_blocks(to: impl AsFd, from: impl AsFd) -> bool {
     rustix::fs::ioctl_ficlone(to, from).is_ok()
+}
+
+/// How much the calling thread has computed.
+pub fn thread_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap()
+}
+
+/// How much memory a process may map.
+pub const MEMORY: Resource = Resource::As;
+
+/// `TCP_KEEPIDLE`, `TCP_KEEPINTVL` and `TCP_KEEPCNT`.
+pub fn keepalive_times(socket: impl AsFd) -> (Duration, Duration, u32) {
+    let socket = socket.as_fd();
+    let interval = sockopt::tcp_keepintvl(socket).unwrap();
+    (sockopt::tcp_keepidle(socket).unwrap(), interval, sockopt::tcp_keepcnt(socket).unwrap())
 }
 
 /// `TCP_USER_TIMEOUT` in milliseconds.

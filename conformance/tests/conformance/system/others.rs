@@ -1,13 +1,16 @@
 //! What the suite needs of systems other than Linux. What they don't have is only in cases that don't run there
 //! (`skips::ON_LINUX_ONLY`).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, RecvFlags, SocketType, socket};
+use rustix::process::Resource;
 use rustix::pty::OpenptFlags;
 
 const NOT_HERE: &str = "a case for Linux only, which skips.rs doesn't name";
@@ -70,6 +73,16 @@ pub fn bring_credentials(_: impl AsFd) {
     panic!("{NOT_HERE}");
 }
 
+/// The path of the other side of a pseudo-terminal. Not all have a call for this that several threads may make; here
+/// cases run one after the other.
+pub fn terminal_path(keyboard: impl AsFd) -> CString {
+    // SAFETY: the descriptor is open as long as `keyboard` is borrowed.
+    let path = unsafe { libc::ptsname(keyboard.as_fd().as_raw_fd()) };
+    assert!(!path.is_null(), "{}", std::io::Error::last_os_error());
+    // SAFETY: ptsname(3): a path with its zero byte, valid until the next call.
+    unsafe { CStr::from_ptr(path) }.to_owned()
+}
+
 /// There is no such flag on macOS.
 pub const TERMINAL: OpenptFlags = OpenptFlags::empty();
 
@@ -79,6 +92,23 @@ pub const O_DIRECT: i32 = 0;
 
 pub fn share_blocks(_: impl AsFd, _: impl AsFd) -> bool {
     false
+}
+
+/// How much the calling thread has computed.
+pub fn thread_time() -> Duration {
+    // SAFETY: numbers only, of which every value is one.
+    let mut time: libc::timespec = unsafe { std::mem::zeroed() };
+    // SAFETY: it lives longer than the call.
+    let told = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(told, 0, "{}", std::io::Error::last_os_error());
+    Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
+}
+
+/// The nearest to a limit of what a process maps.
+pub const MEMORY: Resource = Resource::Data;
+
+pub fn keepalive_times(_: impl AsFd) -> (Duration, Duration, u32) {
+    panic!("{NOT_HERE}");
 }
 
 pub fn user_timeout(_: impl AsFd) -> Option<u32> {
