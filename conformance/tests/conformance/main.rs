@@ -25,6 +25,7 @@ mod files_lock;
 mod files_names;
 mod files_whole;
 mod folder;
+mod forbidden;
 mod hanging;
 mod input;
 mod lacking;
@@ -81,6 +82,9 @@ mod udp_handles;
 mod wire;
 mod work;
 
+use std::sync::Arc;
+
+use forbidden::Forbidden;
 use libtest_mimic::{Arguments, Failed, Trial};
 use support::{Case, LOOP_PEERS, Setup, Subject, run_watched};
 
@@ -161,32 +165,48 @@ fn main() {
     // Only on Linux can a thread have descriptors of its own, undisturbed by other cases.
     let threads = if cfg!(target_os = "linux") { 2 } else { 1 };
     arguments.test_threads = arguments.test_threads.or(Some(threads));
-    let mut trials = Vec::new();
+    if let Some(subject) = forbidden::own() {
+        let setup = Setup::all().into_iter().find(|setup| setup.name == subject).expect("told by the parent");
+        forbidden::enter(setup.forbidden().expect("told by the parent"));
+        let trials = trials(setup, &Forbidden::new(setup.name), |_, _| ());
+        libtest_mimic::run(&arguments, trials).exit();
+    }
+    let (mut all, mut processes) = (Vec::new(), Vec::new());
     let mut skipped = 0;
     for setup in Setup::all() {
-        let before = (trials.len(), skipped);
-        for (room, cases) in ROOMS.iter().filter(|entry| setup.has(entry.0)) {
-            for case in *cases {
-                let name = format!("{room}::{}", case.name);
-                let label = format!("{}::{name}", setup.name);
-                match skips::reason(&name, setup.name) {
-                    Some(reason) => {
-                        skipped += 1;
-                        eprintln!("skipped {label}: {reason}");
-                    }
-                    None => trials.push(trial(label, name, setup, case)),
-                }
-            }
-        }
-        let (cases, skips) = (trials.len() - before.0, skipped - before.1);
-        eprintln!("{:<20} {cases} cases, {skips} skipped", setup.name);
+        let before = skipped;
+        let process = Forbidden::new(setup.name);
+        let cases = trials(setup, &process, |label, reason| {
+            skipped += 1;
+            eprintln!("skipped {label}: {reason}");
+        });
+        eprintln!("{:<20} {} cases, {} skipped", setup.name, cases.len(), skipped - before);
+        all.extend(cases);
+        processes.push(process);
     }
     check_skips();
     check_index();
-    eprintln!("conformance: {} cases to run, {skipped} skipped by the table", trials.len());
-    libtest_mimic::run(&arguments, trials).exit();
+    eprintln!("conformance: {} cases to run, {skipped} skipped by the table", all.len());
+    let conclusion = libtest_mimic::run(&arguments, all);
+    processes.iter().for_each(|process| process.join());
+    conclusion.exit();
 }
 
+/// The cases of a subject; those that aren't run are told with the reason.
+fn trials(setup: Setup, process: &Arc<Forbidden>, mut skipped: impl FnMut(&str, &str)) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for (room, cases) in ROOMS.iter().filter(|entry| setup.has(entry.0)) {
+        for case in *cases {
+            let name = format!("{room}::{}", case.name);
+            let label = format!("{}::{name}", setup.name);
+            match skips::reason(&name, setup.name) {
+                Some(reason) => skipped(&label, reason),
+                None => trials.push(trial(label, name, setup, case, process)),
+            }
+        }
+    }
+    trials
+}
 /// Every row of the table names something that exists.
 fn check_skips() {
     let names =
@@ -213,8 +233,25 @@ fn check_index() {
     }
 }
 
-fn trial(label: String, case_name: String, setup: Setup, case: &'static Case) -> Trial {
+fn trial(
+    label: String,
+    case_name: String,
+    setup: Setup,
+    case: &'static Case,
+    process: &Arc<Forbidden>,
+) -> Trial {
     let name = label.clone();
-    let run = move || setup.run(|| run_watched(&name, || (case.run)(&Subject::new(setup, &case_name))));
-    Trial::test(label, move || run().map_err(Failed::from))
+    if setup.forbidden().is_some() && forbidden::own().is_none() {
+        let process = process.clone();
+        return Trial::test(label, move || process.result(&name).map_err(Failed::from));
+    }
+    let run = move || run_watched(&name, || (case.run)(&Subject::new(setup, &case_name)));
+    let told = move |label: &str| {
+        let result = run();
+        if setup.forbidden().is_some() {
+            forbidden::tell(label, &result);
+        }
+        result
+    };
+    Trial::test(label.clone(), move || told(&label).map_err(Failed::from))
 }

@@ -12,10 +12,8 @@ use std::time::Duration;
 use nbio::{Backend, Builder, EventLoop, Instant, Simulation, TcpListener};
 use rustix::io::Errno;
 
-use crate::child::forbid;
 use crate::connections::PeerListener;
 use crate::peer::Peer;
-use crate::system::SYS_io_uring_setup;
 
 pub use crate::programs::address::own_address;
 
@@ -31,7 +29,7 @@ pub struct Setup {
     pub name: &'static str,
     backend: Backend,
     ring_size: u32,
-    /// How the system refuses io_uring to the loops of a case.
+    /// How the system refuses io_uring to the process of its cases.
     forbidden: Option<Errno>,
     /// What of io_uring the loops do without, and the rooms that are about it; all are where there are none.
     without: (&'static [&'static str], &'static [&'static str]),
@@ -154,14 +152,9 @@ impl Setup {
         self.without.1.is_empty() || self.without.1.contains(&room)
     }
 
-    /// Runs a case as this set-up has it: where it is forbidden something, on a thread of its own that is.
-    pub fn run(&self, case: impl FnOnce() -> Result<(), String> + Send) -> Result<(), String> {
-        let Some(errno) = self.forbidden else { return case() };
-        let forbidden = || {
-            forbid(SYS_io_uring_setup, errno);
-            case()
-        };
-        std::thread::scope(|scope| scope.spawn(forbidden).join()).expect("a case's panics are caught")
+    /// How the system refuses io_uring to its loops, if it does.
+    pub fn forbidden(&self) -> Option<Errno> {
+        self.forbidden
     }
 }
 

@@ -96,8 +96,7 @@ pub fn share_blocks(_: impl AsFd, _: impl AsFd) -> bool {
 
 /// How much the calling thread has computed.
 pub fn thread_time() -> Duration {
-    // SAFETY: numbers only, of which every value is one.
-    let mut time: libc::timespec = unsafe { std::mem::zeroed() };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: it lives longer than the call.
     let told = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     assert_eq!(told, 0, "{}", std::io::Error::last_os_error());
