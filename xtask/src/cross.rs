@@ -31,7 +31,13 @@ const BIN: &str = "/usr/bin";
 const LIBRARY: [&str; 2] = ["-p", "nbio-rs"];
 /// And with its tests, where these are known to compile.
 const SUITE: [&str; 5] = ["-p", "nbio-rs", "-p", "conformance", "--all-targets"];
-const WITH_SUITE: [&str; 3] = ["aarch64-apple-darwin", "x86_64-unknown-freebsd", "aarch64-unknown-linux-gnu"];
+const WITH_SUITE: [&str; 5] = [
+    "aarch64-apple-darwin",
+    "x86_64-unknown-freebsd",
+    "x86_64-unknown-netbsd",
+    "aarch64-linux-android",
+    "aarch64-unknown-linux-gnu",
+];
 /// What of the standard library is made: without the reader of debug information behind its backtraces, which takes a fifth of
 /// the time.
 const STD: [&str; 2] = ["-Zbuild-std=std,test", "-Zbuild-std-features=panic-unwind"];
