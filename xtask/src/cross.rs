@@ -31,10 +31,11 @@ const BIN: &str = "/usr/bin";
 const LIBRARY: [&str; 2] = ["-p", "nbio-rs"];
 /// And with its tests, where these are known to compile.
 const SUITE: [&str; 5] = ["-p", "nbio-rs", "-p", "conformance", "--all-targets"];
-const WITH_SUITE: [&str; 5] = [
+const WITH_SUITE: [&str; 6] = [
     "aarch64-apple-darwin",
     "x86_64-unknown-freebsd",
     "x86_64-unknown-netbsd",
+    "x86_64-unknown-openbsd",
     "aarch64-linux-android",
     "aarch64-unknown-linux-gnu",
 ];
