@@ -10,8 +10,8 @@ use crate::{Error, ErrorKind, EventLoop, Simulation};
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backend {
-    /// The environment variable `NBIO_BACKEND` if it is set (`auto`, `io_uring`, `io_uring-plain`, `epoll`, `kqueue`), else the best
-    /// one that works here.
+    /// The environment variable `NBIO_BACKEND` if it is set (`auto`, `io_uring`, `io_uring-plain`, `epoll`, `kqueue`, `iocp`), else
+    /// the best one that works here.
     #[default]
     Auto,
     /// io_uring with every feature that the kernel turns out to have (Linux 5.11 and newer).
@@ -22,6 +22,8 @@ pub enum Backend {
     Epoll,
     /// kqueue(2): macOS and the BSDs.
     Kqueue,
+    /// I/O completion ports: Windows.
+    Iocp,
     /// kqueue as macOS has it, in a simulator on Linux: for nbio's own tests.
     #[cfg(feature = "unstable-simulated-kqueue")]
     KqueueMacOs,
@@ -41,6 +43,7 @@ impl Backend {
                 Some("io_uring-plain") => Ok(Some(Backend::IoUringPlain)),
                 Some("epoll") => Ok(Some(Backend::Epoll)),
                 Some("kqueue") => Ok(Some(Backend::Kqueue)),
+                Some("iocp") => Ok(Some(Backend::Iocp)),
                 #[cfg(feature = "unstable-simulated-kqueue")]
                 Some("kqueue-macos") => Ok(Some(Backend::KqueueMacOs)),
                 #[cfg(feature = "unstable-simulated-kqueue")]

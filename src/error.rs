@@ -325,7 +325,9 @@ impl ErrorKind {
                  and in a container a seccomp profile that allows io_uring_setup, io_uring_enter and \
                  io_uring_register (`docker run --security-opt seccomp=PROFILE`)"
             }
-            ErrorKind::UnknownBackend => "NBIO_BACKEND must be auto, io_uring, io_uring-plain or epoll",
+            ErrorKind::UnknownBackend => {
+                "NBIO_BACKEND must be auto, io_uring, io_uring-plain, epoll, kqueue or iocp"
+            }
             ErrorKind::QueueFull => "the queue is full",
             ErrorKind::LoopGone => "the loop was dropped",
             ErrorKind::Panicked => "panicked",

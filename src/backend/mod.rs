@@ -13,10 +13,12 @@ use crate::op::Kind;
 use crate::report::{Report, Support};
 use crate::{Error, ErrorKind, Instant};
 
-#[cfg(not(unix))]
-compile_error!("nbio runs on Unix so far; IOCP is on its way (see PLATFORMS.md)");
+#[cfg(not(any(unix, windows)))]
+compile_error!("nbio runs on Unix and Windows (see PLATFORMS.md)");
 
 mod calls;
+#[cfg(windows)]
+mod iocp;
 mod pool;
 #[cfg(unix)]
 mod readiness;
@@ -32,30 +34,32 @@ mod blocking;
 mod syscall;
 #[cfg(target_os = "linux")]
 mod uring;
+#[cfg(windows)]
+mod windows;
 
 // Where the Unixes differ: one module `system` with the same names in each of its files, and what some of them share.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
 #[path = "unix/system/bsd.rs"]
 mod bsd;
 #[cfg(any(target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
 #[path = "unix/system/bsd_only.rs"]
 mod bsd_only;
-#[cfg(not(target_vendor = "apple"))]
+#[cfg(all(unix, not(target_vendor = "apple")))]
 #[path = "unix/system/close_on_exec.rs"]
 mod close_on_exec;
-#[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
+#[cfg(all(unix, not(any(target_os = "netbsd", target_os = "openbsd"))))]
 #[path = "unix/system/groups.rs"]
 mod groups;
-#[cfg(not(target_os = "openbsd"))]
+#[cfg(all(unix, not(target_os = "openbsd")))]
 #[path = "unix/system/keepalive.rs"]
 mod keepalive;
-#[cfg(not(target_vendor = "apple"))]
+#[cfg(all(unix, not(target_vendor = "apple")))]
 #[path = "unix/system/linger.rs"]
 mod linger;
 #[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "openbsd"))]
 #[path = "unix/system/nanoseconds.rs"]
 mod nanoseconds;
-#[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
+#[cfg(all(unix, not(any(target_os = "netbsd", target_os = "openbsd"))))]
 #[path = "unix/system/source_groups.rs"]
 mod source_groups;
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -80,7 +84,7 @@ mod system;
 mod epoll;
 #[cfg(any(
     all(target_os = "linux", feature = "unstable-simulated-kqueue"),
-    not(any(target_os = "linux", target_os = "android"))
+    all(unix, not(any(target_os = "linux", target_os = "android")))
 ))]
 #[path = "readiness/kqueue.rs"]
 mod kqueue;
@@ -89,7 +93,7 @@ mod kqueue;
 #[cfg(all(target_os = "linux", feature = "unstable-simulated-kqueue"))]
 #[path = "readiness/simulator/mod.rs"]
 pub mod simulator;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
 #[path = "unix/system/kqueue.rs"]
 mod sys;
 #[cfg(all(target_os = "linux", feature = "unstable-simulated-kqueue"))]
@@ -116,6 +120,16 @@ pub(crate) use unix::parcel::{Delivery, MOST_DESCRIPTORS, Parcel};
 pub(crate) use unix::{
     Address, Arrival, Head, IoVec, Message, can_send, duplicate_of, error_kind, is_cancelled, readiness,
 };
+
+#[cfg(windows)]
+pub(crate) use windows::{
+    Address, Arrival, Copied, CopyOrder, Copying, Delivery, Head, IoVec, MOST_DESCRIPTORS, Message, Parcel,
+    can_send, duplicate_of, error_kind,
+    files::{self, CURRENT_DIRECTORY, StatBlock, SystemPath, system_path},
+    is_cancelled, readiness,
+};
+#[cfg(windows)]
+pub use windows::{AsDescriptor, OwnedDescriptor, RawDescriptor};
 
 /// The system's number of an open thing: a descriptor on Unix.
 #[cfg(unix)]
@@ -301,9 +315,11 @@ pub(crate) enum AnyBackend {
     Epoll(readiness::Readiness<epoll::Epoll>),
     #[cfg(any(
         all(target_os = "linux", feature = "unstable-simulated-kqueue"),
-        not(any(target_os = "linux", target_os = "android"))
+        all(unix, not(any(target_os = "linux", target_os = "android")))
     ))]
     Kqueue(readiness::Readiness<kqueue::Kqueue>),
+    #[cfg(windows)]
+    Iocp(iocp::Iocp),
     Sim(sim::Sim),
 }
 
@@ -341,7 +357,7 @@ impl AnyBackend {
             Choice::IoUring => uring(uring::Level::Best)?,
             Choice::IoUringPlain => uring(uring::Level::Plain)?,
             Choice::Epoll => epoll()?,
-            Choice::Kqueue => return Err(Error::unavailable(0)),
+            Choice::Kqueue | Choice::Iocp => return Err(Error::unavailable(0)),
             #[cfg(all(target_os = "linux", feature = "unstable-simulated-kqueue"))]
             Choice::KqueueMacOs | Choice::KqueueFreeBsd => {
                 simulator::set_profile(match choice {
@@ -372,11 +388,21 @@ impl AnyBackend {
     }
 
     /// There is only one elsewhere.
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
     fn of_the_system(choice: Choice, by: &str, _: &Builder) -> Result<(AnyBackend, String), Error> {
         match choice {
             Choice::Auto | Choice::Kqueue => {
                 Ok((AnyBackend::Kqueue(readiness::Readiness::new()?), format!("chosen by {by}")))
+            }
+            _ => Err(Error::unavailable(0)),
+        }
+    }
+
+    #[cfg(windows)]
+    fn of_the_system(choice: Choice, by: &str, _: &Builder) -> Result<(AnyBackend, String), Error> {
+        match choice {
+            Choice::Auto | Choice::Iocp => {
+                Ok((AnyBackend::Iocp(iocp::Iocp::new()?), format!("chosen by {by}")))
             }
             _ => Err(Error::unavailable(0)),
         }
@@ -391,9 +417,11 @@ impl AnyBackend {
             AnyBackend::Epoll(epoll) => epoll.submit(shot),
             #[cfg(any(
                 all(target_os = "linux", feature = "unstable-simulated-kqueue"),
-                not(any(target_os = "linux", target_os = "android"))
+                all(unix, not(any(target_os = "linux", target_os = "android")))
             ))]
             AnyBackend::Kqueue(kqueue) => kqueue.submit(shot),
+            #[cfg(windows)]
+            AnyBackend::Iocp(iocp) => iocp.submit(shot),
             AnyBackend::Sim(sim) => unlikely(|| sim.submit(shot)),
         }
     }
@@ -411,9 +439,11 @@ impl AnyBackend {
             AnyBackend::Epoll(epoll) => epoll.wait(limit, out),
             #[cfg(any(
                 all(target_os = "linux", feature = "unstable-simulated-kqueue"),
-                not(any(target_os = "linux", target_os = "android"))
+                all(unix, not(any(target_os = "linux", target_os = "android")))
             ))]
             AnyBackend::Kqueue(kqueue) => kqueue.wait(limit, out),
+            #[cfg(windows)]
+            AnyBackend::Iocp(iocp) => iocp.wait(limit, out),
             AnyBackend::Sim(sim) => unlikely(|| sim.wait(limit, out)),
         }
     }
@@ -427,9 +457,11 @@ impl AnyBackend {
             AnyBackend::Epoll(epoll) => epoll.now(),
             #[cfg(any(
                 all(target_os = "linux", feature = "unstable-simulated-kqueue"),
-                not(any(target_os = "linux", target_os = "android"))
+                all(unix, not(any(target_os = "linux", target_os = "android")))
             ))]
             AnyBackend::Kqueue(kqueue) => kqueue.now(),
+            #[cfg(windows)]
+            AnyBackend::Iocp(iocp) => iocp.now(),
             AnyBackend::Sim(sim) => unlikely(|| sim.now()),
         }
     }
@@ -443,9 +475,11 @@ impl AnyBackend {
             AnyBackend::Epoll(_) => system::has_company(),
             #[cfg(any(
                 all(target_os = "linux", feature = "unstable-simulated-kqueue"),
-                not(any(target_os = "linux", target_os = "android"))
+                all(unix, not(any(target_os = "linux", target_os = "android")))
             ))]
             AnyBackend::Kqueue(_) => system::has_company(),
+            #[cfg(windows)]
+            AnyBackend::Iocp(_) => windows::has_company(),
             AnyBackend::Sim(_) => false,
         }
     }
@@ -459,9 +493,11 @@ impl AnyBackend {
             AnyBackend::Epoll(epoll) => epoll,
             #[cfg(any(
                 all(target_os = "linux", feature = "unstable-simulated-kqueue"),
-                not(any(target_os = "linux", target_os = "android"))
+                all(unix, not(any(target_os = "linux", target_os = "android")))
             ))]
             AnyBackend::Kqueue(kqueue) => kqueue,
+            #[cfg(windows)]
+            AnyBackend::Iocp(iocp) => iocp,
             AnyBackend::Sim(sim) => sim,
         }
     }
@@ -475,9 +511,11 @@ impl AnyBackend {
             AnyBackend::Epoll(epoll) => &mut epoll.system,
             #[cfg(any(
                 all(target_os = "linux", feature = "unstable-simulated-kqueue"),
-                not(any(target_os = "linux", target_os = "android"))
+                all(unix, not(any(target_os = "linux", target_os = "android")))
             ))]
             AnyBackend::Kqueue(kqueue) => &mut kqueue.system,
+            #[cfg(windows)]
+            AnyBackend::Iocp(iocp) => iocp,
             AnyBackend::Sim(sim) => sim,
         }
     }
@@ -500,9 +538,11 @@ impl AnyBackend {
             AnyBackend::Epoll(epoll) => epoll,
             #[cfg(any(
                 all(target_os = "linux", feature = "unstable-simulated-kqueue"),
-                not(any(target_os = "linux", target_os = "android"))
+                all(unix, not(any(target_os = "linux", target_os = "android")))
             ))]
             AnyBackend::Kqueue(kqueue) => kqueue,
+            #[cfg(windows)]
+            AnyBackend::Iocp(iocp) => iocp,
             AnyBackend::Sim(sim) => sim,
         }
     }

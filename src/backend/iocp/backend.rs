@@ -1,0 +1,185 @@
+//! Completion ports as a backend.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use windows_sys::Win32::System::IO::CancelIoEx;
+
+use super::flights::{Place, What};
+use super::offload::close;
+use super::port::{self, Ringer};
+use super::{Iocp, Open};
+use crate::backend::windows::descriptor::{as_handle, borrow_socket};
+use crate::backend::windows::{OwnedDescriptor, Sort, handles, socket};
+use crate::backend::{Backend, Completion, Description, Loose, Outcome, RawDescriptor, Shot, Token, pool};
+use crate::op::Kind;
+use crate::report::Support;
+use crate::{Error, ErrorKind, Instant};
+
+/// What the system answers to what was cancelled.
+const CANCELLED: i32 = windows_sys::Win32::Foundation::ERROR_OPERATION_ABORTED as i32;
+
+impl Backend for Iocp {
+    fn submit(&mut self, shot: Shot<'_>) {
+        debug_assert!(!shot.readiness_only, "nothing here answers that it would have to wait");
+        self.start(&shot);
+    }
+
+    fn cancel(&mut self, token: Token, _: bool) {
+        // If it isn't there, its completion is on its way.
+        let Some(flight) = self.flights.find(token) else { return };
+        match (flight.place, flight.what) {
+            (Place::Pool(ticket), _) => {
+                if pool::global().withdraw(ticket) {
+                    self.complete(token.index, Outcome::Failed(CANCELLED));
+                }
+            }
+            (Place::Air, what) => {
+                let handle = match (what, &self.afd) {
+                    (What::Poll, Some(afd)) => afd.raw(),
+                    _ => flight.descriptor,
+                };
+                // What it answers doesn't matter: the packet tells how the shot ended, be it cancelled or not.
+                // SAFETY: the handle is open as long as a shot is under way there, and so is the OVERLAPPED.
+                unsafe { CancelIoEx(as_handle(handle), flight.overlapped()) };
+            }
+            (Place::Nowhere, _) => {}
+        }
+    }
+
+    fn wait(&mut self, limit: Option<Duration>, out: &mut VecDeque<Completion>) -> Result<(), Error> {
+        let end = limit.map(|limit| Instant::system() + limit);
+        let mut woken = false;
+        loop {
+            let busy = woken || !self.done.is_empty();
+            let left = match end {
+                _ if busy => Some(Duration::ZERO),
+                Some(end) => Some(end - Instant::system()),
+                None => None,
+            };
+            let count = self.port.wait(left, &mut self.batch).map_err(|os| Error::from_os(os, Kind::Tick))?;
+            for at in 0..count {
+                let packet = self.batch[at];
+                woken |= self.take(&packet);
+            }
+            let over = woken || !self.done.is_empty() || left == Some(Duration::ZERO);
+            if over && !port::is_full(count) {
+                break;
+            }
+        }
+        out.append(&mut self.done);
+        Ok(())
+    }
+
+    fn waker(&mut self) -> Result<Waker, Error> {
+        Ok(Arc::new(Ringer(self.port.clone())).into())
+    }
+
+    fn now(&self) -> Instant {
+        Instant::system()
+    }
+
+    /// `check` has looked at it.
+    fn attach(&mut self, descriptor: OwnedDescriptor) -> RawDescriptor {
+        descriptor.into_raw()
+    }
+
+    fn attach_any(&mut self, descriptor: OwnedDescriptor, _: Kind) -> Result<(RawDescriptor, bool), Error> {
+        let (raw, sort) = (descriptor.raw(), descriptor.sort());
+        let lingers = sort == Sort::Socket && socket::lingers(borrow_socket(&raw));
+        let open = if sort == Sort::Socket { Open::SOCKET } else { Open::HANDLE };
+        self.open.insert(raw, open);
+        Ok((descriptor.into_raw(), lingers))
+    }
+
+    fn detach(&mut self, descriptor: RawDescriptor) -> Result<OwnedDescriptor, Error> {
+        let sort = self.opened(descriptor).sort;
+        self.open.remove(&descriptor);
+        Ok(OwnedDescriptor::of(descriptor, sort))
+    }
+
+    /// Only what the system lets go of its port can be of another loop.
+    fn hand_out(&mut self, descriptor: RawDescriptor) -> Result<Loose, Error> {
+        let open = self.opened(descriptor);
+        if open.associated && handles::leave_port(descriptor).is_err() {
+            return Err(Error::new(ErrorKind::Unsupported, Kind::Detach));
+        }
+        self.detach(descriptor).map(Loose::System)
+    }
+
+    fn take_in(&mut self, loose: Loose) -> Result<RawDescriptor, (Error, Loose)> {
+        let Loose::System(descriptor) = loose else {
+            return Err((Error::new(ErrorKind::Unsupported, Kind::Attach), loose));
+        };
+        match self.take_over(&descriptor) {
+            Ok(()) => Ok(descriptor.into_raw()),
+            Err(os) => Err((Error::from_os(os, Kind::Attach), Loose::System(descriptor))),
+        }
+    }
+
+    fn close_now(&mut self, descriptor: RawDescriptor) {
+        let sort = self.opened(descriptor).sort;
+        self.open.remove(&descriptor);
+        let _ = close(descriptor, sort);
+    }
+
+    fn describe(&self) -> Description {
+        Description { name: "iocp", features: vec!["skip on success"], substituted: 0 }
+    }
+
+    fn support(&self, kind: Kind) -> Support {
+        match kind {
+            Kind::Accept
+            | Kind::Connect
+            | Kind::Recv
+            | Kind::RecvVectored
+            | Kind::Send
+            | Kind::SendVectored
+            | Kind::RecvFrom
+            | Kind::RecvMsg
+            | Kind::SendTo
+            | Kind::SendDatagram
+            | Kind::SendMsg
+            | Kind::ReadAt
+            | Kind::ReadAtVectored
+            | Kind::WriteAt
+            | Kind::WriteAtVectored
+            | Kind::Read
+            | Kind::Write
+            | Kind::Poll => Support::Native,
+            Kind::Shutdown | Kind::Close => Support::Direct,
+            Kind::Timer | Kind::Interval | Kind::NextTick => Support::Engine,
+            Kind::SendFile | Kind::Splice | Kind::ReadFile | Kind::WriteFile => Support::Composed,
+            Kind::ConnectUnix
+            | Kind::RecvRecord
+            | Kind::RecvRecordVectored
+            | Kind::SendRecord
+            | Kind::SendRecordVectored
+            | Kind::RecvFds
+            | Kind::SendFds
+            | Kind::OpenFifo
+            | Kind::PollMany => Support::Unsupported,
+            _ => Support::Pool,
+        }
+    }
+}
+
+impl Iocp {
+    /// What another loop gave out completes here from now on.
+    fn take_over(&mut self, descriptor: &OwnedDescriptor) -> Result<(), i32> {
+        let raw = descriptor.raw();
+        if descriptor.sort() == Sort::Socket {
+            let socket = borrow_socket(&raw);
+            let family = socket::get_family(socket).map_err(|error| error.raw_os_error().unwrap_or(0))?;
+            return self.take_socket(socket, family);
+        }
+        let associated = handles::is_overlapped(crate::backend::windows::descriptor::borrow_handle(&raw));
+        if associated {
+            self.port.associate(raw)?;
+        }
+        self.open.insert(raw, Open { associated, ..Open::HANDLE });
+        Ok(())
+    }
+}

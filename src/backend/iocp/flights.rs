@@ -1,0 +1,204 @@
+//! Shots that are under way: what the system writes for each, and what is to be known when its packet comes.
+//!
+//! A flight has the number of the engine's slot, which has one shot at a time. So no OVERLAPPED is used for another shot before
+//! its packet has come: the engine submits the next one only after the completion of the last.
+
+use std::ptr::NonNull;
+
+use socket2::Socket;
+use windows_sys::Win32::Networking::WinSock::{WSABUF, WSAMSG};
+use windows_sys::Win32::System::IO::OVERLAPPED;
+
+use super::poll::PollInfo;
+use crate::backend::windows::{Address, IoVec, Message};
+use crate::backend::{RawDescriptor, Token};
+
+/// Room for one address as AcceptEx wants it: 16 bytes more than the largest.
+pub(super) const ADDRESS_ROOM: usize = 128 + 16;
+
+/// What the system writes while a shot is under way. No reference to any of it exists meanwhile.
+#[repr(C)]
+pub(super) struct Block {
+    pub(super) overlapped: OVERLAPPED,
+    /// Whose it is; packets have nothing but the block's address. Written once.
+    index: u32,
+    pub(super) detail: Detail,
+}
+
+/// What some shots need beside the OVERLAPPED.
+pub(super) union Detail {
+    pub(super) nothing: (),
+    pub(super) message: WSAMSG,
+    pub(super) poll: PollInfo,
+    /// The two addresses that AcceptEx writes, in memory of its own.
+    pub(super) addresses: *mut [u8; 2 * ADDRESS_ROOM],
+}
+
+/// What a shot does, as far as its end must know it.
+#[derive(Copy, Clone, Debug)]
+pub(super) enum What {
+    /// The listener's address goes there.
+    Accept {
+        address: NonNull<Address>,
+    },
+    Connect,
+    /// Bytes of a stream.
+    Receive,
+    Send,
+    ReceiveMessage(NonNull<Message>),
+    SendMessage,
+    /// At a place in a file or from a pipe.
+    Read,
+    Write,
+    Poll,
+    /// On the pool; `opens`: what it answers is a handle.
+    Pool {
+        opens: bool,
+    },
+    Close,
+}
+
+/// Where a shot is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// There is none, or it is over.
+    Nowhere,
+    /// With the system: a packet will come.
+    Air,
+    /// On the pool, by this ticket.
+    Pool(u64),
+}
+
+/// A vectored read or write of a file: the pieces that are still to do.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Rest {
+    pub(super) pieces: NonNull<IoVec>,
+    pub(super) count: u32,
+    /// Where in the file the next one begins.
+    pub(super) offset: u64,
+    /// What the pieces before have moved.
+    pub(super) moved: u32,
+}
+
+pub(super) struct Flight {
+    block: NonNull<Block>,
+    pub(super) token: Token,
+    pub(super) place: Place,
+    pub(super) descriptor: RawDescriptor,
+    pub(super) what: What,
+    /// For the connection that an accept waits for.
+    pub(super) socket: Option<Socket>,
+    /// The memory of a message, as the system takes it.
+    pub(super) buffers: Vec<WSABUF>,
+    pub(super) rest: Option<Rest>,
+    /// Where an accept's addresses go, once there was one.
+    addresses: *mut [u8; 2 * ADDRESS_ROOM],
+}
+
+impl Flight {
+    fn new(index: u32) -> Flight {
+        // SAFETY: zeros are a value of it.
+        let overlapped = unsafe { std::mem::zeroed() };
+        let block = Box::new(Block { overlapped, index, detail: Detail { nothing: () } });
+        Flight {
+            block: NonNull::from(Box::leak(block)),
+            token: Token { index, generation: 0 },
+            place: Place::Nowhere,
+            descriptor: 0,
+            what: What::Connect,
+            socket: None,
+            buffers: Vec::new(),
+            rest: None,
+            addresses: std::ptr::null_mut(),
+        }
+    }
+
+    pub(super) fn block(&self) -> *mut Block {
+        self.block.as_ptr()
+    }
+
+    pub(super) fn overlapped(&self) -> *mut OVERLAPPED {
+        // SAFETY: the block is alive; only the address of a field of it is taken.
+        unsafe { &raw mut (*self.block.as_ptr()).overlapped }
+    }
+
+    /// Zeroes the OVERLAPPED for the next call, with this place in a file in it.
+    pub(super) fn reset(&mut self, offset: u64) {
+        assert!(self.place == Place::Nowhere, "the last packet has not come");
+        // SAFETY: the block is alive, and the system doesn't have it; zeros are a value of it.
+        unsafe {
+            let mut overlapped: OVERLAPPED = std::mem::zeroed();
+            overlapped.Anonymous.Anonymous.Offset = offset as u32;
+            overlapped.Anonymous.Anonymous.OffsetHigh = (offset >> 32) as u32;
+            self.overlapped().write(overlapped);
+        }
+    }
+
+    /// Room for the addresses of an accepted connection.
+    pub(super) fn addresses(&mut self) -> *mut u8 {
+        if self.addresses.is_null() {
+            self.addresses = Box::into_raw(Box::new([0; 2 * ADDRESS_ROOM]));
+        }
+        self.addresses.cast()
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if self.place == Place::Air {
+            // The system may still write there: leaked, never freed. So is the socket, which the system may be about to fill.
+            std::mem::forget(self.socket.take());
+            std::mem::forget(std::mem::take(&mut self.buffers));
+            return;
+        }
+        // SAFETY: both were leaked boxes, and the system has let go of them.
+        unsafe {
+            drop(Box::from_raw(self.block.as_ptr()));
+            if !self.addresses.is_null() {
+                drop(Box::from_raw(self.addresses));
+            }
+        }
+    }
+}
+
+/// All flights, by the number of their slot.
+#[derive(Default)]
+pub(super) struct Flights(Vec<Flight>);
+
+impl Flights {
+    /// Begins one.
+    pub(super) fn begin(&mut self, token: Token, descriptor: RawDescriptor) -> &mut Flight {
+        while self.0.len() <= token.index as usize {
+            self.0.push(Flight::new(self.0.len() as u32));
+        }
+        let flight = &mut self.0[token.index as usize];
+        flight.token = token;
+        flight.descriptor = descriptor;
+        flight.rest = None;
+        flight.reset(0);
+        flight
+    }
+
+    pub(super) fn get(&mut self, index: u32) -> &mut Flight {
+        &mut self.0[index as usize]
+    }
+
+    /// The one with this token, if it is under way.
+    pub(super) fn find(&mut self, token: Token) -> Option<&mut Flight> {
+        let flight = self.0.get_mut(token.index as usize)?;
+        (flight.token == token && flight.place != Place::Nowhere).then_some(flight)
+    }
+
+    /// Whose packet it is.
+    ///
+    /// # Safety
+    /// The pointer is that of a flight's OVERLAPPED.
+    pub(super) unsafe fn index_of(overlapped: *mut OVERLAPPED) -> u32 {
+        // SAFETY: the OVERLAPPED is the first field of a block, whose number is never written again.
+        unsafe { (*overlapped.cast::<Block>()).index }
+    }
+
+    pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Flight> {
+        self.0.iter_mut()
+    }
+}
