@@ -28,10 +28,12 @@ pub(crate) enum Name {
 }
 
 impl UnixAddress {
+    #[allow(dead_code, reason = "not every system has Unix sockets")]
     pub(crate) fn of(name: Name) -> UnixAddress {
         UnixAddress(name)
     }
 
+    #[allow(dead_code, reason = "not every system has Unix sockets")]
     pub(crate) fn name(&self) -> &Name {
         &self.0
     }
@@ -94,6 +96,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    #[allow(dead_code, reason = "not every system has Unix sockets")]
     pub(crate) fn new(pid: u32, uid: u32, gid: u32) -> Credentials {
         Credentials { pid, uid, gid }
     }

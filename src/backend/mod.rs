@@ -162,6 +162,7 @@ pub(crate) struct Shot<'a> {
     /// An earlier try would have had to wait, though the backend waits by itself (an adopted descriptor in
     /// non-blocking mode): wait for readiness only, and answer `Outcome::Retry`.
     pub(crate) readiness_only: bool,
+    #[cfg_attr(not(unix), allow(dead_code, reason = "the backend knows it itself"))]
     pub(crate) means: Means,
     /// Close: may wait for unsent data.
     pub(crate) lingers: bool,

@@ -91,6 +91,8 @@ pub(crate) enum Op {
         all: bool,
     },
     Sync {
+        /// Where the system knows the difference.
+        #[allow(dead_code, reason = "not every system does")]
         data_only: bool,
     },
     Truncate {
@@ -112,6 +114,7 @@ pub(crate) enum Op {
     },
     /// As `Send` or `SendMessage`, with descriptors beside the bytes.
     SendFds {
+        #[allow(dead_code, reason = "not every system passes descriptors")]
         from: *const u8,
         length: usize,
         passing: Passing,

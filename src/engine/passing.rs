@@ -20,6 +20,7 @@ impl Passing {
     }
 
     /// The header for the next shot.
+    #[allow(dead_code, reason = "not every system passes descriptors")]
     pub(crate) fn message(&self, memory: *mut u8, length: usize) -> NonNull<u8> {
         // SAFETY: the parcel lies in its block, which the backend does not have between two shots.
         unsafe { self.parcel().as_mut() }.message(memory, length)

@@ -21,7 +21,7 @@ use crate::{Error, ErrorKind};
 pub(crate) enum Call {
     Open(OpenHow),
     /// The end, or both, of a FIFO.
-    OpenFifo(Half),
+    OpenFifo(#[allow(dead_code, reason = "not every system has any")] Half),
     /// `itself`: of the handle, not of a path that begins there.
     Stat {
         follow: bool,
@@ -34,6 +34,7 @@ pub(crate) enum Call {
     Unlink,
     Rmdir,
     Mkdir {
+        #[allow(dead_code, reason = "not every system has these")]
         mode: u32,
     },
     /// The second path becomes another name of the first.

@@ -30,8 +30,6 @@ pub(super) union Detail {
     pub(super) nothing: (),
     pub(super) message: WSAMSG,
     pub(super) poll: PollInfo,
-    /// The two addresses that AcceptEx writes, in memory of its own.
-    pub(super) addresses: *mut [u8; 2 * ADDRESS_ROOM],
 }
 
 /// What a shot does, as far as its end must know it.

@@ -15,7 +15,7 @@ use windows_sys::Win32::Storage::FileSystem as wfs;
 use super::descriptor::borrow_handle;
 use super::{OwnedDescriptor, RawDescriptor, Sort, handles};
 use crate::engine::paths::{Call, PathCall};
-use crate::op::{DirEntry, FileType, Kind, Metadata, OpenHow};
+use crate::op::{DirEntry, FileType, Half, Kind, Metadata, OpenHow};
 use crate::{Error, ErrorKind};
 
 /// What relative paths begin at if no directory is named: no handle has this number.
@@ -149,7 +149,9 @@ pub(in crate::backend) unsafe fn call(from: RawDescriptor, call: &PathCall) -> R
     let path = resolve(from, &call.path)?;
     match call.call {
         Call::Open(how) => return open(&path, &how),
-        Call::OpenFifo(_) => return Err(Failure::Kind(ErrorKind::Unsupported)),
+        Call::OpenFifo(Half::Read | Half::Write | Half::Both) => {
+            return Err(Failure::Kind(ErrorKind::Unsupported));
+        }
         Call::Stat { follow, .. } => {
             let metadata = stat(&path, follow)?;
             // SAFETY: the caller vouches for it.
@@ -160,8 +162,10 @@ pub(in crate::backend) unsafe fn call(from: RawDescriptor, call: &PathCall) -> R
         }
         Call::Unlink => fs::remove_file(&path).map_err(|error| of_directory(error, &path))?,
         Call::Rmdir => fs::remove_dir(&path)?,
-        Call::Mkdir { .. } => fs::create_dir(&path)?,
-        Call::Link { .. } => {
+        // Permissions come from the directory around it.
+        Call::Mkdir { mode: _ } => fs::create_dir(&path)?,
+        Call::Link { follow } => {
+            let path = if follow { fs::canonicalize(&path)? } else { path };
             let second = resolve(call.second_directory.get(), &call.second_path)?;
             fs::hard_link(&path, second).map_err(|error| of_directory(error, &path))?;
         }
