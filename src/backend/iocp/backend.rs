@@ -10,8 +10,8 @@ use windows_sys::Win32::System::IO::CancelIoEx;
 use super::flights::{Place, What};
 use super::offload::close;
 use super::port::{self, Ringer};
-use super::{Iocp, Open};
-use crate::backend::windows::descriptor::{as_handle, borrow_socket};
+use super::{Iocp, Open, PortState};
+use crate::backend::windows::descriptor::{as_handle, borrow_handle, borrow_socket};
 use crate::backend::windows::{OwnedDescriptor, Sort, handles, socket};
 use crate::backend::{Backend, Completion, Description, Loose, Outcome, RawDescriptor, Shot, Token, pool};
 use crate::op::Kind;
@@ -95,15 +95,19 @@ impl Backend for Iocp {
     }
 
     fn detach(&mut self, descriptor: RawDescriptor) -> Result<OwnedDescriptor, Error> {
-        let sort = self.opened(descriptor).sort;
+        let open = self.opened(descriptor);
         self.open.remove(&descriptor);
-        Ok(OwnedDescriptor::of(descriptor, sort))
+        if open.port == PortState::Ours {
+            // So that others, or this one, can have it complete elsewhere. Who uses it without a port isn't concerned.
+            let _ = handles::leave_port(descriptor);
+        }
+        Ok(OwnedDescriptor::of(descriptor, open.sort))
     }
 
     /// Only what the system lets go of its port can be of another loop.
     fn hand_out(&mut self, descriptor: RawDescriptor) -> Result<Loose, Error> {
         let open = self.opened(descriptor);
-        if open.associated && handles::leave_port(descriptor).is_err() {
+        if open.port == PortState::Ours && handles::leave_port(descriptor).is_err() {
             return Err(Error::new(ErrorKind::Unsupported, Kind::Detach));
         }
         self.detach(descriptor).map(Loose::System)
@@ -173,13 +177,12 @@ impl Iocp {
         if descriptor.sort() == Sort::Socket {
             let socket = borrow_socket(&raw);
             let family = socket::get_family(socket).map_err(|error| error.raw_os_error().unwrap_or(0))?;
-            return self.take_socket(socket, family);
+            self.open.insert(raw, Open { port: PortState::NotYet, family, ..Open::SOCKET });
+            return Ok(());
         }
-        let associated = handles::is_overlapped(crate::backend::windows::descriptor::borrow_handle(&raw));
-        if associated {
-            self.port.associate(raw)?;
-        }
-        self.open.insert(raw, Open { associated, ..Open::HANDLE });
+        let overlapped = handles::is_overlapped(borrow_handle(&raw));
+        let port = if overlapped { PortState::NotYet } else { PortState::Never };
+        self.open.insert(raw, Open { port, ..Open::HANDLE });
         Ok(())
     }
 }

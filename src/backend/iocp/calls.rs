@@ -8,7 +8,7 @@ use windows_sys::Win32::Networking::WinSock as wsa;
 use windows_sys::Win32::Storage::FileSystem as wfs;
 use windows_sys::Win32::System::WindowsProgramming as programming;
 
-use super::{Iocp, Open, start};
+use super::{Iocp, Open, PortState, start};
 use crate::backend::windows::descriptor::{as_handle, borrow_handle, borrow_socket};
 use crate::backend::windows::{OwnedDescriptor, Sort, handles, socket, udp};
 use crate::backend::{Calls, RawDescriptor, Standard};
@@ -21,17 +21,20 @@ impl Iocp {
     /// Has a socket complete at this port.
     pub(super) fn take_socket(&mut self, socket: BorrowedSocket<'_>, family: u16) -> Result<(), i32> {
         let raw = socket.as_raw_socket();
-        self.port.associate(raw)?;
-        let skips = skip_on_success(socket);
-        self.open.insert(raw, Open { associated: true, skips, family, ..Open::SOCKET });
+        self.open.insert(raw, Open { port: PortState::NotYet, family, ..Open::SOCKET });
+        if let Err(os) = self.ready(raw) {
+            self.open.remove(&raw);
+            return Err(os);
+        }
         Ok(())
     }
 
     /// The same of one that was just made, which the loop owns from now on.
     fn own(&mut self, made: Socket, kind: Kind) -> Result<RawDescriptor, Error> {
         let family = socket::get_family(made.as_socket()).map_err(socket::io_error(kind))?;
-        self.take_socket(made.as_socket(), family).map_err(|os| Error::from_os(os, kind))?;
-        Ok(made.into_raw_socket())
+        let raw = made.into_raw_socket();
+        self.open.insert(raw, Open { port: PortState::NotYet, family, ..Open::SOCKET });
+        Ok(raw)
     }
 
     /// A socket from outside, be it of a port already or not.
@@ -71,7 +74,8 @@ impl Iocp {
         if overlapped && self.port.associate(raw).is_err() {
             return Err(Error::new(ErrorKind::Busy, Kind::Adopt));
         }
-        self.open.insert(raw, Open { associated: overlapped, ..Open::HANDLE });
+        let port = if overlapped { PortState::Ours } else { PortState::Never };
+        self.open.insert(raw, Open { port, ..Open::HANDLE });
         Ok(false)
     }
 }
@@ -84,7 +88,8 @@ fn is_directory(handle: std::os::windows::io::BorrowedHandle<'_>) -> bool {
 /// Calls that are done at once shall post no packet. Only where the socket is the system's own: one that others have put
 /// something on top of may post all the same. And not on sockets of messages, whose warnings (a message that was cut) some
 /// versions post and others don't.
-fn skip_on_success(socket: BorrowedSocket<'_>) -> bool {
+pub(super) fn skip_on_success(raw: RawDescriptor) -> bool {
+    let socket = borrow_socket(&raw);
     let own = socket::protocol_info(socket).is_ok_and(|info| {
         info.dwServiceFlags1 & wsa::XP1_IFS_HANDLES != 0 && info.iSocketType == wsa::SOCK_STREAM
     });

@@ -9,7 +9,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED_ENTRY;
 use super::flights::{ADDRESS_ROOM, Flights, Place, What};
 use super::port::WAKE;
 use super::start::{Begun, next_piece, outcome};
-use super::{Iocp, Open, extensions};
+use super::{Iocp, Open, PortState, extensions};
 use crate::backend::windows::descriptor::{as_socket, borrow_socket};
 use crate::backend::windows::{handles, is_cancelled, socket};
 use crate::backend::{Completion, Outcome, RawDescriptor};
@@ -131,11 +131,8 @@ impl Iocp {
         let (listener, memory) = (flight.descriptor, flight.addresses());
         let socket = flight.socket.take().expect("an accept has a socket");
         let context = as_socket(listener);
-        let updated =
-            socket::set(socket.as_socket(), wsa::SOL_SOCKET, wsa::SO_UPDATE_ACCEPT_CONTEXT, &context);
-        if let Err(error) = updated {
-            return Outcome::Failed(error.raw_os_error().unwrap_or(wsa::WSAECONNABORTED));
-        }
+        // It fails where the peer is gone again: whoever receives is told.
+        let _ = socket::set(socket.as_socket(), wsa::SOL_SOCKET, wsa::SO_UPDATE_ACCEPT_CONTEXT, &context);
         if let Ok(extensions) = extensions::get() {
             let parse = extensions.accepted.expect("asked for");
             let (mut local, mut remote) = (std::ptr::null_mut(), std::ptr::null_mut());
@@ -162,10 +159,9 @@ impl Iocp {
         let open = self.opened(listener);
         let inherited = open.inherited;
         let _ = socket::set_tcp_options(socket.as_socket(), &inherited, crate::op::Kind::Accept);
-        match self.take_socket(socket.as_socket(), open.family) {
-            Ok(()) => Outcome::Value(socket.into_raw_socket() as u32),
-            Err(os) => Outcome::Failed(os),
-        }
+        let raw = socket.into_raw_socket();
+        self.open.insert(raw, Open { port: PortState::NotYet, family: open.family, ..Open::SOCKET });
+        Outcome::Value(raw as u32)
     }
 
     /// It failed, or was cancelled.
@@ -196,8 +192,7 @@ impl Iocp {
             if let (What::Pool { opens: true }, Ok(handle)) = (flight.what, answer) {
                 // A handle's 32 bits are those of a signed number.
                 let handle = handle as i32 as i64 as RawDescriptor;
-                let associated = self.port.associate(handle).is_ok();
-                self.open.insert(handle, Open { associated, ..Open::HANDLE });
+                self.open.insert(handle, Open { port: PortState::NotYet, ..Open::HANDLE });
             }
             self.done.push_back(Completion { token, outcome: outcome(answer) });
         }

@@ -44,8 +44,7 @@ pub(crate) struct Iocp {
 #[derive(Copy, Clone, Debug)]
 struct Open {
     sort: Sort,
-    /// Its overlapped calls complete at the port. If not, only the pool can use it.
-    associated: bool,
+    port: PortState,
     /// Calls that are done at once post no packet.
     skips: bool,
     /// Of a socket: AF_INET or AF_INET6.
@@ -54,10 +53,20 @@ struct Open {
     inherited: TcpOptions,
 }
 
+/// Whether overlapped calls complete at the loop's port. Once they do, most systems never let go of that, so it begins with the
+/// first call: a connection that is accepted here can be given to another loop.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum PortState {
+    /// It can't do overlapped I/O: only the pool can use it.
+    Never,
+    NotYet,
+    Ours,
+}
+
 impl Open {
     const HANDLE: Open = Open {
         sort: Sort::Handle,
-        associated: false,
+        port: PortState::Never,
         skips: false,
         family: 0,
         inherited: TcpOptions {
@@ -89,6 +98,17 @@ impl Iocp {
     /// What is known of a descriptor that the loop owns.
     fn opened(&self, descriptor: RawDescriptor) -> Open {
         self.open.get(&descriptor).copied().unwrap_or(Open::HANDLE)
+    }
+
+    /// Has the overlapped calls of what is open complete at the port, if it can do any. What is known of it then.
+    fn ready(&mut self, descriptor: RawDescriptor) -> Result<Open, i32> {
+        let Some(open) = self.open.get_mut(&descriptor) else { return Ok(Open::HANDLE) };
+        if open.port == PortState::NotYet {
+            self.port.associate(descriptor)?;
+            open.port = PortState::Ours;
+            open.skips = open.sort == Sort::Socket && calls::skip_on_success(descriptor);
+        }
+        Ok(*open)
     }
 
     fn complete(&mut self, index: u32, outcome: Outcome) {

@@ -10,7 +10,7 @@ use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
 
 use super::flights::{ADDRESS_ROOM, Place, Rest, What};
 use super::offload::{Call, close, offload};
-use super::{Iocp, MOST_BYTES, Open, extensions, poll};
+use super::{Iocp, MOST_BYTES, Open, PortState, extensions, poll};
 use crate::ErrorKind;
 use crate::backend::windows::descriptor::{as_handle, as_socket, borrow_handle};
 use crate::backend::windows::files::Failure;
@@ -62,7 +62,14 @@ impl Iocp {
     }
 
     fn begin(&mut self, index: u32, shot: &Shot<'_>) -> Begun {
-        let open = self.opened(shot.descriptor);
+        let flies = !matches!(shot.op, Op::Poll { .. } | Op::Close | Op::Path(_));
+        let open = match flies {
+            true => match self.ready(shot.descriptor) {
+                Ok(open) => open,
+                Err(os) => return failed(os),
+            },
+            false => self.opened(shot.descriptor),
+        };
         let moved = shot.moved;
         let stream = open.sort == Sort::Socket;
         match shot.op {
@@ -345,7 +352,7 @@ impl Iocp {
         shot: &Shot<'_>,
         open: Open,
     ) -> Begun {
-        if !open.associated {
+        if open.port == PortState::Never {
             return self.offload(index, Call::Read { memory, length, offset }, shot);
         }
         self.read_overlapped(index, memory, length, offset.unwrap_or(0))
@@ -371,7 +378,7 @@ impl Iocp {
         shot: &Shot<'_>,
         open: Open,
     ) -> Begun {
-        if !open.associated {
+        if open.port == PortState::Never {
             return self.offload(index, Call::Write { memory, length, offset }, shot);
         }
         self.write_overlapped(index, memory, length, offset.unwrap_or(0))
@@ -403,7 +410,7 @@ impl Iocp {
         shot: &Shot<'_>,
         open: Open,
     ) -> Begun {
-        if !open.associated {
+        if open.port == PortState::Never {
             return self.offload(index, Call::ReadVectored { pieces, count, offset }, shot);
         }
         let (memory, length) = self.first_piece(index, pieces, count, offset);
@@ -419,7 +426,7 @@ impl Iocp {
         shot: &Shot<'_>,
         open: Open,
     ) -> Begun {
-        if !open.associated {
+        if open.port == PortState::Never {
             return self.offload(index, Call::WriteVectored { pieces, count, offset }, shot);
         }
         let (memory, length) = self.first_piece(index, pieces, count, offset);
@@ -496,7 +503,7 @@ fn begun_on_file(done: i32, reads: bool) -> Begun {
         // The second: a message was longer than the memory, which is a warning; the packet comes.
         os if matches!(os as u32, win32::ERROR_IO_PENDING | win32::ERROR_MORE_DATA) => Begun::Flies,
         os if reads && handles::is_end(os) => Begun::Over(Outcome::Value(0)),
-        os => failed(os),
+        os => Begun::Over(outcome(Err(handles::of_transfer(os)))),
     }
 }
 
@@ -547,7 +554,7 @@ fn raw_message(message: &Message, buffers: &mut [wsa::WSABUF]) -> wsa::WSAMSG {
 pub(super) fn means(open: &Open) -> Means {
     match open.sort {
         Sort::Socket => Means::Socket,
-        Sort::Handle if open.associated => Means::File,
+        Sort::Handle if open.port != PortState::Never => Means::File,
         Sort::Handle => Means::Blocking,
     }
 }

@@ -337,7 +337,12 @@ pub(crate) fn unlock(file: &OwnedDescriptor) -> Result<(), i32> {
         wfs::UnlockFileEx(handle, 0, u32::MAX, u32::MAX, &raw mut overlapped)
     };
     match std::io::Error::last_os_error().raw_os_error() {
-        Some(os) if done == 0 && os as u32 != win32::ERROR_NOT_LOCKED => Err(os),
+        // Wine says the second of what isn't locked.
+        Some(os)
+            if done == 0 && !matches!(os as u32, win32::ERROR_NOT_LOCKED | win32::ERROR_LOCK_VIOLATION) =>
+        {
+            Err(os)
+        }
         _ => Ok(()),
     }
 }

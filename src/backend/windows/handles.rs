@@ -18,6 +18,7 @@ use windows_sys::Win32::System::Threading::CreateEventW;
 use super::descriptor::{as_handle, borrow_handle};
 use super::files::{Failure, time_of};
 use super::{OwnedDescriptor, RawDescriptor, Sort};
+use crate::ErrorKind;
 use crate::engine::op::Space;
 use crate::op::{FileType, Metadata};
 
@@ -214,13 +215,25 @@ pub(in crate::backend) unsafe fn read(
     };
     match answer {
         Err(Failure::Os(os)) if is_end(os) => Ok(0),
-        answer => answer,
+        answer => answer.map_err(of_failed_transfer),
     }
 }
 
 /// What a read answers where there is nothing more: the end of a file, or nobody who could write to the pipe.
 pub(in crate::backend) fn is_end(os: i32) -> bool {
     matches!(os as u32, win32::ERROR_HANDLE_EOF | win32::ERROR_BROKEN_PIPE)
+}
+
+/// Why a read or a write failed: what wasn't opened for it is of the wrong kind, as on other systems.
+pub(in crate::backend) fn of_transfer(os: i32) -> Failure {
+    match os as u32 {
+        win32::ERROR_ACCESS_DENIED => Failure::Kind(ErrorKind::BadDescriptor),
+        _ => Failure::Os(os),
+    }
+}
+
+fn of_failed_transfer(failure: Failure) -> Failure {
+    if let Failure::Os(os) = failure { of_transfer(os) } else { failure }
 }
 
 /// Writes at a place, or where the file stands.
@@ -234,7 +247,7 @@ pub(in crate::backend) unsafe fn write(
     offset: Option<u64>,
 ) -> Result<u32, Failure> {
     let file = borrow_handle(&descriptor);
-    match offset {
+    let answer = match offset {
         Some(offset) => wait_for(file, offset, |handle, overlapped| {
             // SAFETY: the caller vouches for the memory, and this waits for the answer.
             unsafe { wfs::WriteFile(handle, memory, length, null_mut(), overlapped) }
@@ -246,7 +259,8 @@ pub(in crate::backend) unsafe fn write(
                 unsafe { wfs::WriteFile(file.as_raw_handle(), memory, length, &raw mut bytes, null_mut()) };
             if done != 0 { Ok(bytes) } else { Err(last_error()) }
         }
-    }
+    };
+    answer.map_err(of_failed_transfer)
 }
 
 /// A `File` of a handle that somebody else owns, for one call.
