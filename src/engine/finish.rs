@@ -208,7 +208,11 @@ impl Engine {
         let header = self.slots.header(index);
         let connected = header.op.transfer().is_some() || header.op.lane().ordered();
         if error.kind() == ErrorKind::ConnectionReset && connected {
-            self.handles.entry_mut(header.handle).was_reset = true;
+            let entry = self.handles.entry_mut(header.handle);
+            if std::mem::replace(&mut entry.was_reset, true) && header.lane() == Lane::Send {
+                // Some systems tell it every time: whoever sends after that finds nobody there.
+                return Error::new(ErrorKind::BrokenPipe, header.kind);
+            }
         }
         error
     }

@@ -60,12 +60,16 @@ impl Backend for Iocp {
                 None => None,
             };
             let count = self.port.wait(left, &mut self.batch).map_err(|os| Error::from_os(os, Kind::Tick))?;
+            let drained = !port::is_full(count);
             for at in 0..count {
                 let packet = self.batch[at];
                 woken |= self.take(&packet);
             }
+            if drained {
+                self.flights.seen_empty();
+            }
             let over = woken || !self.done.is_empty() || left == Some(Duration::ZERO);
-            if over && !port::is_full(count) {
+            if over && drained {
                 break;
             }
         }

@@ -27,8 +27,9 @@ impl Iocp {
             return false;
         }
         // SAFETY: what is open and completes here was given nothing but the OVERLAPPEDs of flights.
-        let index = unsafe { Flights::index_of(packet.lpOverlapped) };
-        self.landed(index, packet.dwNumberOfBytesTransferred);
+        if let Some(index) = unsafe { Flights::index_of(packet.lpOverlapped) } {
+            self.landed(index, packet.dwNumberOfBytesTransferred);
+        }
         false
     }
 

@@ -20,10 +20,13 @@ pub(super) const ADDRESS_ROOM: usize = 128 + 16;
 #[repr(C)]
 pub(super) struct Block {
     pub(super) overlapped: OVERLAPPED,
-    /// Whose it is; packets have nothing but the block's address. Written once.
+    /// Whose it is; packets have nothing but the block's address. `LIMBO` once it is nobody's.
     index: u32,
     pub(super) detail: Detail,
 }
+
+/// Of a block for which a packet may still come, though its call has failed.
+const LIMBO: u32 = u32::MAX;
 
 /// What some shots need beside the OVERLAPPED.
 pub(super) union Detail {
@@ -95,11 +98,8 @@ pub(super) struct Flight {
 
 impl Flight {
     fn new(index: u32) -> Flight {
-        // SAFETY: zeros are a value of it.
-        let overlapped = unsafe { std::mem::zeroed() };
-        let block = Box::new(Block { overlapped, index, detail: Detail { nothing: () } });
         Flight {
-            block: NonNull::from(Box::leak(block)),
+            block: new_block(index),
             token: Token { index, generation: 0 },
             place: Place::Nowhere,
             descriptor: 0,
@@ -141,6 +141,13 @@ impl Flight {
     }
 }
 
+fn new_block(index: u32) -> NonNull<Block> {
+    // SAFETY: zeros are a value of it.
+    let overlapped = unsafe { std::mem::zeroed() };
+    let block = Box::new(Block { overlapped, index, detail: Detail { nothing: () } });
+    NonNull::from(Box::leak(block))
+}
+
 impl Drop for Flight {
     fn drop(&mut self) {
         if self.place == Place::Air {
@@ -161,15 +168,21 @@ impl Drop for Flight {
 
 /// All flights, by the number of their slot.
 #[derive(Default)]
-pub(super) struct Flights(Vec<Flight>);
+pub(super) struct Flights {
+    all: Vec<Flight>,
+    /// Blocks of calls that failed at once: no packet comes for them, says the documentation, but for some one does (on
+    /// Wine, where a file's offset is out of range). It is in the port when the call returns, so once the port was seen
+    /// empty it has come. Those retired since that was last so, and those from before.
+    limbo: [Vec<NonNull<Block>>; 2],
+}
 
 impl Flights {
     /// Begins one.
     pub(super) fn begin(&mut self, token: Token, descriptor: RawDescriptor) -> &mut Flight {
-        while self.0.len() <= token.index as usize {
-            self.0.push(Flight::new(self.0.len() as u32));
+        while self.all.len() <= token.index as usize {
+            self.all.push(Flight::new(self.all.len() as u32));
         }
-        let flight = &mut self.0[token.index as usize];
+        let flight = &mut self.all[token.index as usize];
         flight.token = token;
         flight.descriptor = descriptor;
         flight.rest = None;
@@ -178,25 +191,48 @@ impl Flights {
     }
 
     pub(super) fn get(&mut self, index: u32) -> &mut Flight {
-        &mut self.0[index as usize]
+        &mut self.all[index as usize]
     }
 
     /// The one with this token, if it is under way.
     pub(super) fn find(&mut self, token: Token) -> Option<&mut Flight> {
-        let flight = self.0.get_mut(token.index as usize)?;
+        let flight = self.all.get_mut(token.index as usize)?;
         (flight.token == token && flight.place != Place::Nowhere).then_some(flight)
     }
 
-    /// Whose packet it is.
+    /// Whose packet it is, if anybody's.
     ///
     /// # Safety
-    /// The pointer is that of a flight's OVERLAPPED.
-    pub(super) unsafe fn index_of(overlapped: *mut OVERLAPPED) -> u32 {
-        // SAFETY: the OVERLAPPED is the first field of a block, whose number is never written again.
-        unsafe { (*overlapped.cast::<Block>()).index }
+    /// The pointer is that of a block's OVERLAPPED.
+    pub(super) unsafe fn index_of(overlapped: *mut OVERLAPPED) -> Option<u32> {
+        // SAFETY: the OVERLAPPED is the first field of a block; the system never writes the number behind it.
+        let index = unsafe { (*overlapped.cast::<Block>()).index };
+        (index != LIMBO).then_some(index)
+    }
+
+    /// A call has failed at once: its OVERLAPPED isn't used for another before it is certain that no packet is there.
+    #[cold]
+    pub(super) fn retire(&mut self, index: u32) {
+        let flight = &mut self.all[index as usize];
+        let block = std::mem::replace(&mut flight.block, new_block(index));
+        // SAFETY: the call has failed, so the system has let go of the block.
+        unsafe { (*block.as_ptr()).index = LIMBO };
+        self.limbo[0].push(block);
+    }
+
+    /// The port was seen empty.
+    pub(super) fn seen_empty(&mut self) {
+        if self.limbo.iter().all(Vec::is_empty) {
+            return;
+        }
+        for block in self.limbo[1].drain(..) {
+            // SAFETY: a leaked box; whatever packet there was for it has been taken.
+            drop(unsafe { Box::from_raw(block.as_ptr()) });
+        }
+        self.limbo.swap(0, 1);
     }
 
     pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Flight> {
-        self.0.iter_mut()
+        self.all.iter_mut()
     }
 }

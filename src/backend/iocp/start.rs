@@ -21,6 +21,10 @@ use crate::engine::op::Op;
 use crate::engine::paths::Call as PathCalled;
 use crate::op::Interest;
 
+/// The most bytes that a send moves which is content with fewer. An overlapped one ends when all is sent, however little the peer
+/// takes; elsewhere such a send ends as soon as the system has taken something.
+const PLAIN_SEND: u32 = 64 * 1024;
+
 /// How a call began.
 pub(super) enum Begun {
     /// A packet will come.
@@ -85,7 +89,8 @@ impl Iocp {
                     self.read(index, memory, length, None, shot, open)
                 }
             }
-            &Op::Send { from, length, .. } => {
+            &Op::Send { from, length, all, .. } => {
+                let length = if all || !stream { length } else { length.min(moved + PLAIN_SEND as usize) };
                 let (memory, length) = rest(from.cast_mut(), length, moved);
                 if stream {
                     self.send(index, memory, length, open)
@@ -101,10 +106,11 @@ impl Iocp {
                     self.read_pieces(index, pieces, count, None, shot, open)
                 }
             }
-            Op::SendVectored { pieces, .. } => {
+            &Op::SendVectored { ref pieces, all } => {
                 let (pieces, count) = pieces.array();
+                let most = if all { MOST_BYTES } else { PLAIN_SEND };
                 if stream {
-                    self.send_pieces(index, pieces, count, open)
+                    self.send_pieces(index, pieces, count, most, open)
                 } else {
                     self.write_pieces(index, pieces, count, None, shot, open)
                 }
@@ -154,7 +160,7 @@ impl Iocp {
     }
 
     /// Judges what a call to Winsock answered at once; `bytes` is what it moved if it is done.
-    pub(super) fn begun(&mut self, result: i32, bytes: u32, open: Open) -> Begun {
+    pub(super) fn begun(&mut self, index: u32, result: i32, bytes: u32, open: Open) -> Begun {
         if result == 0 {
             return if open.skips { Begun::Over(Outcome::Value(bytes)) } else { Begun::Flies };
         }
@@ -162,8 +168,28 @@ impl Iocp {
             wsa::WSA_IO_PENDING => Begun::Flies,
             // A warning to the system, not a failure: the packet comes.
             wsa::WSAEMSGSIZE => Begun::Flies,
-            os => failed(os),
+            os => {
+                self.flights.retire(index);
+                failed(os)
+            }
         }
+    }
+
+    /// Judges what a call on a file answered at once.
+    fn begun_on_file(&mut self, index: u32, done: i32, reads: bool) -> Begun {
+        if done != 0 {
+            return Begun::Flies;
+        }
+        let os = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
+        // The second: a message was longer than the memory, which is a warning; the packet comes.
+        if matches!(os as u32, win32::ERROR_IO_PENDING | win32::ERROR_MORE_DATA) {
+            return Begun::Flies;
+        }
+        self.flights.retire(index);
+        if reads && handles::is_end(os) {
+            return Begun::Over(Outcome::Value(0));
+        }
+        Begun::Over(outcome(Err(handles::of_transfer(os))))
     }
 
     fn accept(&mut self, index: u32, address: NonNull<Address>, open: Open) -> Begun {
@@ -186,7 +212,7 @@ impl Iocp {
         // SAFETY: memory and OVERLAPPED belong to the flight and stay until the packet; both sockets are open until then.
         let done =
             unsafe { accept(listener, accepted, memory.cast(), 0, room, room, &raw mut bytes, overlapped) };
-        let begun = self.begun(i32::from(done == 0), bytes, open);
+        let begun = self.begun(index, i32::from(done == 0), bytes, open);
         self.finished_at_once(index, begun)
     }
 
@@ -216,7 +242,7 @@ impl Iocp {
             let (name, length) = (address.as_ref().as_ptr(), address.as_ref().length);
             connect(socket, name, length, null(), 0, null_mut(), overlapped)
         };
-        let begun = self.begun(i32::from(done == 0), 0, open);
+        let begun = self.begun(index, i32::from(done == 0), 0, open);
         self.finished_at_once(index, begun)
     }
 
@@ -225,7 +251,7 @@ impl Iocp {
     }
 
     fn receive_pieces(&mut self, index: u32, pieces: NonNull<IoVec>, count: u32, open: Open) -> Begun {
-        let buffers = self.gather(pieces, count as usize);
+        let buffers = self.gather(pieces, count as usize, MOST_BYTES);
         let begun = self.receive_buffers(index, &buffers, open);
         self.buffers = buffers;
         begun
@@ -247,15 +273,22 @@ impl Iocp {
                 None,
             )
         };
-        self.begun(result, bytes, open)
+        self.begun(index, result, bytes, open)
     }
 
     fn send(&mut self, index: u32, memory: *mut u8, length: u32, open: Open) -> Begun {
         self.send_buffers(index, &[wsa::WSABUF { len: length, buf: memory }], open)
     }
 
-    fn send_pieces(&mut self, index: u32, pieces: NonNull<IoVec>, count: u32, open: Open) -> Begun {
-        let buffers = self.gather(pieces, count as usize);
+    fn send_pieces(
+        &mut self,
+        index: u32,
+        pieces: NonNull<IoVec>,
+        count: u32,
+        most: u32,
+        open: Open,
+    ) -> Begun {
+        let buffers = self.gather(pieces, count as usize, most);
         let begun = self.send_buffers(index, &buffers, open);
         self.buffers = buffers;
         begun
@@ -277,13 +310,13 @@ impl Iocp {
                 None,
             )
         };
-        self.begun(result, bytes, open)
+        self.begun(index, result, bytes, open)
     }
 
     /// Pieces as the system takes them, in memory that is used again and again.
-    fn gather(&mut self, pieces: NonNull<IoVec>, count: usize) -> Vec<wsa::WSABUF> {
+    fn gather(&mut self, pieces: NonNull<IoVec>, count: usize, most: u32) -> Vec<wsa::WSABUF> {
         let mut buffers = std::mem::take(&mut self.buffers);
-        fill(&mut buffers, pieces, count);
+        fill(&mut buffers, pieces, count, most);
         buffers
     }
 
@@ -296,7 +329,7 @@ impl Iocp {
         flight.what = What::ReceiveMessage(message);
         // SAFETY: the shot is with this backend, so nobody else uses the message.
         let message = unsafe { message.as_mut() };
-        fill(&mut flight.buffers, message.pieces, message.count);
+        fill(&mut flight.buffers, message.pieces, message.count, MOST_BYTES);
         let raw = raw_message(message, &mut flight.buffers);
         let (block, socket) = (flight.block(), as_socket(flight.descriptor));
         let receive = extensions.receive_message.expect("asked for");
@@ -308,7 +341,7 @@ impl Iocp {
             let message = &raw mut (*block).detail.message;
             receive(socket, message, &raw mut bytes, &raw mut (*block).overlapped, None)
         };
-        let begun = self.begun(result, bytes, open);
+        let begun = self.begun(index, result, bytes, open);
         self.finished_at_once(index, begun)
     }
 
@@ -317,7 +350,7 @@ impl Iocp {
         flight.what = What::SendMessage;
         // SAFETY: as in `receive_message`.
         let message = unsafe { message.as_mut() };
-        fill(&mut flight.buffers, message.pieces, message.count);
+        fill(&mut flight.buffers, message.pieces, message.count, MOST_BYTES);
         let raw = raw_message(message, &mut flight.buffers);
         let (block, socket) = (flight.block(), as_socket(flight.descriptor));
         let mut bytes = 0;
@@ -334,7 +367,7 @@ impl Iocp {
                 wsa::WSASendTo(socket, buffers, count, &raw mut bytes, 0, name, length, overlapped, None)
             }
         };
-        match self.begun(result, bytes, open) {
+        match self.begun(index, result, bytes, open) {
             // Too long to be sent: for a send that is a failure, and no packet comes.
             Begun::Flies if result != 0 && socket::last_error() == wsa::WSAEMSGSIZE => {
                 failed(wsa::WSAEMSGSIZE)
@@ -366,7 +399,7 @@ impl Iocp {
         let done = unsafe {
             ReadFile(as_handle(flight.descriptor), memory, length, null_mut(), flight.overlapped())
         };
-        begun_on_file(done, true)
+        self.begun_on_file(index, done, true)
     }
 
     fn write(
@@ -398,7 +431,7 @@ impl Iocp {
         let done = unsafe {
             WriteFile(as_handle(flight.descriptor), memory, length, null_mut(), flight.overlapped())
         };
-        begun_on_file(done, false)
+        self.begun_on_file(index, done, false)
     }
 
     fn read_pieces(
@@ -494,19 +527,6 @@ impl Iocp {
     }
 }
 
-/// Judges what a call on a file answered at once.
-fn begun_on_file(done: i32, reads: bool) -> Begun {
-    if done != 0 {
-        return Begun::Flies;
-    }
-    match std::io::Error::last_os_error().raw_os_error().unwrap_or(0) {
-        // The second: a message was longer than the memory, which is a warning; the packet comes.
-        os if matches!(os as u32, win32::ERROR_IO_PENDING | win32::ERROR_MORE_DATA) => Begun::Flies,
-        os if reads && handles::is_end(os) => Begun::Over(Outcome::Value(0)),
-        os => Begun::Over(outcome(Err(handles::of_transfer(os)))),
-    }
-}
-
 /// The next piece that has something in it.
 pub(super) fn next_piece(rest: &mut Rest) -> Option<(*mut u8, u32)> {
     while rest.count > 0 && rest.moved < MOST_BYTES {
@@ -524,9 +544,9 @@ pub(super) fn next_piece(rest: &mut Rest) -> Option<(*mut u8, u32)> {
 }
 
 /// Writes pieces as the system takes them, at most as many bytes as one call moves.
-fn fill(buffers: &mut Vec<wsa::WSABUF>, pieces: NonNull<IoVec>, count: usize) {
+fn fill(buffers: &mut Vec<wsa::WSABUF>, pieces: NonNull<IoVec>, count: usize, most: u32) {
     buffers.clear();
-    let mut left = MOST_BYTES as usize;
+    let mut left = most as usize;
     // SAFETY: the shot is with this backend, so the engine keeps the pieces and nobody changes them.
     let pieces = unsafe { std::slice::from_raw_parts(pieces.as_ptr(), count) };
     for piece in pieces {
