@@ -13,6 +13,7 @@ mod offload;
 mod poll;
 mod port;
 mod start;
+mod transfer;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

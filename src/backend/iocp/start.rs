@@ -4,15 +4,13 @@ use std::ptr::{NonNull, null, null_mut};
 
 use socket2::{Domain, Protocol, Type};
 use std::os::windows::io::AsRawSocket;
-use windows_sys::Win32::Foundation as win32;
 use windows_sys::Win32::Networking::WinSock as wsa;
-use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
 
-use super::flights::{ADDRESS_ROOM, Place, Rest, What};
+use super::flights::{ADDRESS_ROOM, Place, What};
 use super::offload::{Call, close, offload};
 use super::{Iocp, MOST_BYTES, Open, PortState, extensions, poll};
 use crate::ErrorKind;
-use crate::backend::windows::descriptor::{as_handle, as_socket, borrow_handle};
+use crate::backend::windows::descriptor::{as_socket, borrow_handle};
 use crate::backend::windows::files::Failure;
 use crate::backend::windows::{Address, IoVec, Message, Sort, handles, socket};
 use crate::backend::{Outcome, Shot};
@@ -173,23 +171,6 @@ impl Iocp {
                 failed(os)
             }
         }
-    }
-
-    /// Judges what a call on a file answered at once.
-    fn begun_on_file(&mut self, index: u32, done: i32, reads: bool) -> Begun {
-        if done != 0 {
-            return Begun::Flies;
-        }
-        let os = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
-        // The second: a message was longer than the memory, which is a warning; the packet comes.
-        if matches!(os as u32, win32::ERROR_IO_PENDING | win32::ERROR_MORE_DATA) {
-            return Begun::Flies;
-        }
-        self.flights.retire(index);
-        if reads && handles::is_end(os) {
-            return Begun::Over(Outcome::Value(0));
-        }
-        Begun::Over(outcome(Err(handles::of_transfer(os))))
     }
 
     fn accept(&mut self, index: u32, address: NonNull<Address>, open: Open) -> Begun {
@@ -370,115 +351,11 @@ impl Iocp {
         match self.begun(index, result, bytes, open) {
             // Too long to be sent: for a send that is a failure, and no packet comes.
             Begun::Flies if result != 0 && socket::last_error() == wsa::WSAEMSGSIZE => {
+                self.flights.retire(index);
                 failed(wsa::WSAEMSGSIZE)
             }
             begun => begun,
         }
-    }
-
-    fn read(
-        &mut self,
-        index: u32,
-        memory: *mut u8,
-        length: u32,
-        offset: Option<u64>,
-        shot: &Shot<'_>,
-        open: Open,
-    ) -> Begun {
-        if open.port == PortState::Never {
-            return self.offload(index, Call::Read { memory, length, offset }, shot);
-        }
-        self.read_overlapped(index, memory, length, offset.unwrap_or(0))
-    }
-
-    pub(super) fn read_overlapped(&mut self, index: u32, memory: *mut u8, length: u32, offset: u64) -> Begun {
-        let flight = self.flights.get(index);
-        flight.what = What::Read;
-        flight.reset(offset);
-        // SAFETY: the engine keeps the memory until the completion, the flight the OVERLAPPED.
-        let done = unsafe {
-            ReadFile(as_handle(flight.descriptor), memory, length, null_mut(), flight.overlapped())
-        };
-        self.begun_on_file(index, done, true)
-    }
-
-    fn write(
-        &mut self,
-        index: u32,
-        memory: *mut u8,
-        length: u32,
-        offset: Option<u64>,
-        shot: &Shot<'_>,
-        open: Open,
-    ) -> Begun {
-        if open.port == PortState::Never {
-            return self.offload(index, Call::Write { memory, length, offset }, shot);
-        }
-        self.write_overlapped(index, memory, length, offset.unwrap_or(0))
-    }
-
-    pub(super) fn write_overlapped(
-        &mut self,
-        index: u32,
-        memory: *mut u8,
-        length: u32,
-        offset: u64,
-    ) -> Begun {
-        let flight = self.flights.get(index);
-        flight.what = What::Write;
-        flight.reset(offset);
-        // SAFETY: as in `read_overlapped`.
-        let done = unsafe {
-            WriteFile(as_handle(flight.descriptor), memory, length, null_mut(), flight.overlapped())
-        };
-        self.begun_on_file(index, done, false)
-    }
-
-    fn read_pieces(
-        &mut self,
-        index: u32,
-        pieces: NonNull<IoVec>,
-        count: u32,
-        offset: Option<u64>,
-        shot: &Shot<'_>,
-        open: Open,
-    ) -> Begun {
-        if open.port == PortState::Never {
-            return self.offload(index, Call::ReadVectored { pieces, count, offset }, shot);
-        }
-        let (memory, length) = self.first_piece(index, pieces, count, offset);
-        self.read_overlapped(index, memory, length, offset.unwrap_or(0))
-    }
-
-    fn write_pieces(
-        &mut self,
-        index: u32,
-        pieces: NonNull<IoVec>,
-        count: u32,
-        offset: Option<u64>,
-        shot: &Shot<'_>,
-        open: Open,
-    ) -> Begun {
-        if open.port == PortState::Never {
-            return self.offload(index, Call::WriteVectored { pieces, count, offset }, shot);
-        }
-        let (memory, length) = self.first_piece(index, pieces, count, offset);
-        self.write_overlapped(index, memory, length, offset.unwrap_or(0))
-    }
-
-    /// The system has scattered reads of whole pages only: pieces go one after the other. Of a pipe only the first, since
-    /// that may be all there is.
-    fn first_piece(
-        &mut self,
-        index: u32,
-        pieces: NonNull<IoVec>,
-        count: u32,
-        offset: Option<u64>,
-    ) -> (*mut u8, u32) {
-        let mut rest = Rest { pieces, count, offset: offset.unwrap_or(0), moved: 0 };
-        let first = next_piece(&mut rest).expect("a shot has something to move");
-        self.flights.get(index).rest = offset.map(|_| rest);
-        first
     }
 
     fn poll(&mut self, index: u32, interest: Interest, many: bool, open: Open) -> Begun {
@@ -525,22 +402,6 @@ impl Iocp {
         self.flights.get(index).what = What::Close;
         Begun::Over(outcome(close(shot.descriptor, open.sort)))
     }
-}
-
-/// The next piece that has something in it.
-pub(super) fn next_piece(rest: &mut Rest) -> Option<(*mut u8, u32)> {
-    while rest.count > 0 && rest.moved < MOST_BYTES {
-        // SAFETY: the shot is with this backend, so the engine keeps the pieces; there are `count` of them.
-        let piece = unsafe { rest.pieces.as_ref() };
-        // SAFETY: at most right behind the last one.
-        rest.pieces = unsafe { rest.pieces.add(1) };
-        rest.count -= 1;
-        if piece.length() > 0 {
-            let length = piece.length().min((MOST_BYTES - rest.moved) as usize) as u32;
-            return Some((piece.memory().as_ptr(), length));
-        }
-    }
-    None
 }
 
 /// Writes pieces as the system takes them, at most as many bytes as one call moves.
