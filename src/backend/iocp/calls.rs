@@ -6,8 +6,10 @@ use std::os::windows::io::{AsHandle, AsRawSocket, AsSocket, BorrowedSocket, Into
 use socket2::Socket;
 use windows_sys::Win32::Networking::WinSock as wsa;
 use windows_sys::Win32::Storage::FileSystem as wfs;
+use windows_sys::Win32::System::IO::CancelIoEx;
 use windows_sys::Win32::System::WindowsProgramming as programming;
 
+use super::flights::{Place, What};
 use super::{Iocp, Open, PortState, start};
 use crate::backend::windows::descriptor::{as_handle, borrow_handle, borrow_socket};
 use crate::backend::windows::{OwnedDescriptor, Sort, handles, socket, udp};
@@ -80,6 +82,20 @@ impl Iocp {
     }
 }
 
+impl Iocp {
+    /// The receiving half is shut down: what waits there is at the end of the stream. The system would let it wait.
+    fn end_receives(&mut self, descriptor: RawDescriptor) {
+        for flight in self.flights.all() {
+            let waits = flight.place == Place::Air && matches!(flight.what, What::Receive);
+            if waits && flight.descriptor == descriptor {
+                flight.shut = true;
+                // SAFETY: the socket is open, and a shot is under way there with this OVERLAPPED.
+                unsafe { CancelIoEx(as_handle(descriptor), flight.overlapped()) };
+            }
+        }
+    }
+}
+
 fn is_directory(handle: std::os::windows::io::BorrowedHandle<'_>) -> bool {
     handles::metadata(handle.as_handle())
         .is_ok_and(|metadata| metadata.file_type == crate::op::FileType::Directory)
@@ -134,7 +150,11 @@ impl Calls for Iocp {
     }
 
     fn shutdown(&mut self, descriptor: RawDescriptor, half: Half) -> Result<(), Error> {
-        socket::shutdown(descriptor, half)
+        socket::shutdown(descriptor, half)?;
+        if half != Half::Write {
+            self.end_receives(descriptor);
+        }
+        Ok(())
     }
 
     fn bind_udp(&mut self, address: SocketAddr, options: &UdpOptions) -> Result<RawDescriptor, Error> {

@@ -183,6 +183,7 @@ impl Iocp {
         match flight.what {
             // What is sent is sent.
             What::Send | What::Write if bytes > 0 => Outcome::Value(bytes),
+            What::Receive if flight.shut && is_cancelled(os) => Outcome::Value(0),
             What::Read if handles::is_end(os) => Outcome::Value(0),
             _ => Outcome::Failed(os),
         }

@@ -89,6 +89,8 @@ pub(super) struct Flight {
     pub(super) what: What,
     /// For the connection that an accept waits for.
     pub(super) socket: Option<Socket>,
+    /// A receive on a half that was shut down meanwhile: cancelled, it is at the end of the stream.
+    pub(super) shut: bool,
     /// The memory of a message, as the system takes it.
     pub(super) buffers: Vec<WSABUF>,
     pub(super) rest: Option<Rest>,
@@ -105,6 +107,7 @@ impl Flight {
             descriptor: 0,
             what: What::Connect,
             socket: None,
+            shut: false,
             buffers: Vec::new(),
             rest: None,
             addresses: std::ptr::null_mut(),
@@ -186,6 +189,7 @@ impl Flights {
         flight.token = token;
         flight.descriptor = descriptor;
         flight.rest = None;
+        flight.shut = false;
         flight.reset(0);
         flight
     }

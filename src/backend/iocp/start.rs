@@ -339,7 +339,11 @@ impl Iocp {
         let result = unsafe {
             (*block).detail.message = raw;
             let overlapped = &raw mut (*block).overlapped;
-            if raw.Control.len > 0 {
+            if raw.name.is_null() && raw.Control.len == 0 {
+                // To whom it is connected; the next one would take nobody for an invalid address.
+                let (buffers, count) = (raw.lpBuffers.cast_const(), raw.dwBufferCount);
+                wsa::WSASend(socket, buffers, count, &raw mut bytes, 0, overlapped, None)
+            } else if raw.Control.len > 0 {
                 let message = &raw const (*block).detail.message;
                 wsa::WSASendMsg(socket, message, 0, &raw mut bytes, overlapped, None)
             } else {
