@@ -182,6 +182,7 @@ impl Engine {
 
     /// A shot failed: is it the operation's end?
     fn failed(&mut self, index: u32, error: Error, asked: Option<Error>) -> Verdict {
+        let error = self.told_again(index, error);
         let error = self.noted(index, error);
         let header = self.slots.header(index);
         let accepting = matches!(header.op, Op::Accept { .. });
@@ -203,16 +204,20 @@ impl Engine {
         }
     }
 
+    /// Some systems tell of a reset every time: who sends after that finds nobody there, as elsewhere.
+    fn told_again(&self, index: u32, error: Error) -> Error {
+        let header = self.slots.header(index);
+        let sends = error.kind() == ErrorKind::ConnectionReset && header.op.lane() == Lane::Send;
+        let again = sends && self.handles.entry(header.handle).was_reset;
+        if again { Error::new(ErrorKind::BrokenPipe, header.kind) } else { error }
+    }
+
     /// Remembers of a stream that it was reset.
     fn noted(&mut self, index: u32, error: Error) -> Error {
         let header = self.slots.header(index);
         let connected = header.op.transfer().is_some() || header.op.lane().ordered();
         if error.kind() == ErrorKind::ConnectionReset && connected {
-            let entry = self.handles.entry_mut(header.handle);
-            if std::mem::replace(&mut entry.was_reset, true) && header.lane() == Lane::Send {
-                // Some systems tell it every time: whoever sends after that finds nobody there.
-                return Error::new(ErrorKind::BrokenPipe, header.kind);
-            }
+            self.handles.entry_mut(header.handle).was_reset = true;
         }
         error
     }
