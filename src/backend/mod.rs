@@ -124,7 +124,7 @@ pub(crate) use unix::{
 #[cfg(windows)]
 pub(crate) use windows::{
     Address, Arrival, Copied, CopyOrder, Copying, Delivery, Head, IoVec, MOST_DESCRIPTORS, Message, Parcel,
-    can_send, duplicate_of, error_kind,
+    SocketFile, can_send, duplicate_of, error_kind,
     files::{self, CURRENT_DIRECTORY, StatBlock, SystemPath, system_path},
     is_cancelled, readiness,
 };

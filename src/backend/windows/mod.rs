@@ -19,7 +19,7 @@ pub use descriptor::{AsDescriptor, OwnedDescriptor, RawDescriptor};
 pub(crate) use error::{error_kind, is_cancelled};
 pub(crate) use layout::{Address, IoVec, Message};
 pub(crate) use message::{Arrival, Head, can_send};
-pub(crate) use parcel::{Delivery, MOST_DESCRIPTORS, Parcel};
+pub(crate) use parcel::{Delivery, MOST_DESCRIPTORS, Parcel, SocketFile};
 
 use descriptor::BorrowedDescriptor;
 

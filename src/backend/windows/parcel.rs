@@ -24,6 +24,16 @@ pub(crate) struct Delivery {
     pub(crate) from: Option<UnixAddress>,
 }
 
+/// The file that goes with a listening Unix socket: there are none here.
+#[derive(Debug)]
+pub(crate) struct SocketFile(());
+
+impl SocketFile {
+    pub(crate) fn leave(self) {
+        let SocketFile(()) = self;
+    }
+}
+
 impl Parcel {
     pub(crate) fn to_receive(descriptors: usize, _: Unit) -> Parcel {
         assert!(descriptors <= MOST_DESCRIPTORS, "checked before");
