@@ -118,7 +118,7 @@ impl Iocp {
                 message.name_length = raw.namelen;
                 message.control_length = raw.Control.len;
                 message.flags = raw.dwFlags;
-                message.truncated |= raw.dwFlags & wsa::MSG_PARTIAL as u32 != 0;
+                message.truncated |= raw.dwFlags & wsa::MSG_PARTIAL != 0;
                 Outcome::Value(bytes.min(room as u32))
             }
             What::Poll => {

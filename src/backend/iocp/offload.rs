@@ -112,14 +112,15 @@ unsafe fn each(
             continue;
         }
         let at = offset.map(|offset| offset + u64::from(moved));
-        match one(piece.memory().as_ptr(), length, at) {
-            Ok(bytes) => moved += bytes,
+        let bytes = match one(piece.memory().as_ptr(), length, at) {
+            Ok(bytes) => bytes,
             // What is moved is moved; whoever goes on is told then.
             Err(_) if moved > 0 => break,
             Err(failure) => return Err(failure),
-        }
+        };
+        moved += bytes;
         // A pipe gives what it has and would wait for more.
-        if moved % length != 0 || offset.is_none() {
+        if bytes < length || offset.is_none() {
             break;
         }
     }

@@ -358,6 +358,8 @@ impl Iocp {
                 self.flights.retire(index);
                 failed(wsa::WSAEMSGSIZE)
             }
+            // Wine's word for it.
+            Begun::Over(Outcome::Failed(wsa::WSAEINVAL)) if raw.name.is_null() => failed(wsa::WSAENOTCONN),
             begun => begun,
         }
     }

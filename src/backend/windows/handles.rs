@@ -390,10 +390,9 @@ pub(in crate::backend) fn leave_port(descriptor: RawDescriptor) -> Result<(), Fa
             wdk::FileReplaceCompletionInformation,
         )
     };
-    // SAFETY: it only computes.
     if answer == 0 {
-        Ok(())
-    } else {
-        Err(Failure::Os(unsafe { win32::RtlNtStatusToDosError(answer) } as i32))
+        return Ok(());
     }
+    // SAFETY: it only computes.
+    Err(Failure::Os(unsafe { win32::RtlNtStatusToDosError(answer) } as i32))
 }

@@ -26,12 +26,13 @@ pub(crate) struct Delivery {
 
 /// The file that goes with a listening Unix socket: there are none here.
 #[derive(Debug)]
-pub(crate) struct SocketFile(());
+pub(crate) struct SocketFile {
+    /// As elsewhere, it is dropped by whoever closes the listener.
+    _path: std::path::PathBuf,
+}
 
 impl SocketFile {
-    pub(crate) fn leave(self) {
-        let SocketFile(()) = self;
-    }
+    pub(crate) fn leave(self) {}
 }
 
 impl Parcel {
