@@ -72,6 +72,7 @@ pub struct Builder {
     pub(crate) timer_budget: usize,
     pub(crate) remote_capacity: usize,
     pub(crate) remote_budget: usize,
+    pub(crate) task_budget: usize,
 }
 
 impl Default for Builder {
@@ -86,6 +87,7 @@ impl Default for Builder {
             timer_budget: 4096,
             remote_capacity: 4096,
             remote_budget: 4096,
+            task_budget: 4096,
         }
     }
 }
@@ -162,6 +164,13 @@ impl Builder {
         self
     }
 
+    /// How many tasks a tick polls at most, at least 1; the default is 4,096. The others are polled in the next tick, which
+    /// begins without waiting.
+    pub fn task_budget(mut self, tasks: usize) -> Builder {
+        self.task_budget = tasks;
+        self
+    }
+
     /// For how long a tick that finds nothing to do looks again and again before it sleeps; zero for never.
     ///
     /// Being woken costs a sleeping thread some microseconds, in a virtual machine tens of them. A loop that has a core
@@ -194,7 +203,8 @@ impl Builder {
             && self.completion_budget > 0
             && self.timer_budget > 0
             && self.remote_capacity > 0
-            && self.remote_budget > 0;
+            && self.remote_budget > 0
+            && self.task_budget > 0;
         if !in_range {
             return Err(Error::new(ErrorKind::InvalidInput, Kind::Build));
         }

@@ -133,6 +133,8 @@ pub enum ErrorKind {
     QueueFull,
     /// The loop was dropped.
     LoopGone,
+    /// A task's call, or an operation that is awaited, outside of a loop's [`block_on`](crate::block_on), `run` or `tick`.
+    NoLoop,
     /// A thread pool job panicked.
     Panicked,
     /// It would have had to wait (EAGAIN); only calls that never wait say so.
@@ -330,6 +332,7 @@ impl ErrorKind {
             }
             ErrorKind::QueueFull => "the queue is full",
             ErrorKind::LoopGone => "the loop was dropped",
+            ErrorKind::NoLoop => "no loop runs on this thread",
             ErrorKind::Panicked => "panicked",
             ErrorKind::WouldBlock => "would block",
             ErrorKind::Interrupted => "interrupted",

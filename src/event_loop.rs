@@ -73,6 +73,10 @@ impl<S> EventLoop<S> {
         EventLoop { core: Rc::new(core), state: PhantomData }
     }
 
+    pub(crate) fn core(&self) -> &Rc<Core> {
+        &self.core
+    }
+
     /// The time on the loop's clock, freshly read.
     pub fn now(&self) -> Instant {
         self.core.now()

@@ -31,7 +31,8 @@
 //! }
 //! ```
 //!
-//! Start at [`EventLoop`], which reads like a header file; [`op`] has every operation with its options and errors.
+//! Start at [`EventLoop`], which reads like a header file; [`op`] has every operation with its options and errors; [`task`] is
+//! all of it with async/await, on the same loop.
 //!
 //! # Guarantees
 //!
@@ -47,7 +48,8 @@
 //!    back when it is over.
 //! 4. **[`remove`](EventLoop::remove) is silent**: the callback is dropped unrun, the buffer lives until the system is
 //!    done with it, a connection that would have come of it is closed. If bytes had moved, the stream is
-//!    [`Broken`](ErrorKind::Broken) in that direction, rather than silently short of them.
+//!    [`Broken`](ErrorKind::Broken) in that direction, rather than silently short of them. **A dropped future** is no
+//!    remove: what has come for it, or still comes, is had by the next receive or accept on that handle.
 //! 5. **No memory is handed back while the system may touch it.** Dropping the loop waits at most one second; what the
 //!    system has even then is leaked, never freed.
 //! 6. **A handle names one open thing on one loop.** [`close`](EventLoop::close) makes it stale at once; the descriptor is
@@ -58,7 +60,7 @@
 //! 8. **The same on every backend**: error kinds, end of stream, reset, half-close, totals of `all` and `exact`. Not the
 //!    sizes of chunks, nor timing.
 //! 9. **Fair and bounded.** A tick runs what other threads gave ([`Remote`]), then the completions that were there when it
-//!    began, then the timers that were due then, then submits and waits. What is submitted in a tick runs in a later
+//!    began, then the timers that were due then, then the tasks that were woken, then submits and waits. What is submitted in a tick runs in a later
 //!    one. Each stage has a budget; with leftovers the tick doesn't wait. No wake-up by another thread is lost.
 //! 10. **Time** is monotonic. Timers are never early; a relative deadline counts from a fresh clock read when it is
 //!     submitted; equal deadlines fire in submission order; a deadline covers the whole operation, not each chunk.
@@ -70,6 +72,7 @@
 //! # Features
 //!
 //! - `bytes`: `Bytes` and `BytesMut` of the `bytes` crate as buffers.
+//! - `futures-io`, `tokio`, `hyper`: their traits for [`task::Io`], and hyper's executor and timer.
 
 mod backend;
 mod buf;
@@ -85,6 +88,7 @@ mod options;
 mod remote;
 mod report;
 mod simulation;
+pub mod task;
 mod time;
 mod udp;
 
@@ -112,5 +116,6 @@ pub use options::{Keepalive, Linger, ListenOptions, TcpOptions, UnixListenOption
 pub use remote::{KeepAlive, Refused, Remote, WhenFull};
 pub use report::{Report, Support};
 pub use simulation::Simulation;
+pub use task::{block_on, spawn};
 pub use time::Instant;
 pub use udp::{Ecn, Interface, Multicast, PacketInfo, RecvControl, Segments, SendControl, UdpOptions};

@@ -432,3 +432,53 @@ fn entries_of_another_thread() {
         assert_eq!((after - rounds.before, giver.join().unwrap()), (0, 0), "{backend:?}");
     }
 }
+
+/// An echo between two tasks, with a deadline on each receive: what an awaited operation brings waits in its slot.
+#[test]
+fn awaited_operations() {
+    for backend in [Backend::IoUring, Backend::IoUringPlain, Backend::Epoll] {
+        let io: EventLoop<Rounds> = Builder::new().backend(backend).build().unwrap();
+        let (client, server) = connected(&io);
+        let echo = io.spawn(async move {
+            let mut buf = Vec::with_capacity(100);
+            while let Ok((1.., received)) = op::Recv::new(server, buf).await {
+                (_, buf) = op::Send::new(server, received).all().await.unwrap();
+            }
+        });
+        let ask = async {
+            let (mut question, mut answer, mut before) = ([7; 100], [0; 100], 0);
+            for round in 0..WARM_UP + MEASURED {
+                if round == WARM_UP {
+                    before = ALLOCATIONS.get();
+                }
+                (_, question) = op::Send::new(client, question).all().await.unwrap();
+                let recv = op::Recv::new(client, answer).exact(100).timeout(Duration::from_secs(100));
+                (_, answer) = recv.await.unwrap();
+                nbio::task::yield_now().await;
+            }
+            ALLOCATIONS.get() - before
+        };
+        assert_eq!(io.block_on_with(&mut Rounds::default(), ask), Ok(0), "{backend:?}");
+        io.close(client);
+        io.run_with(&mut Rounds::default()).unwrap();
+        assert!(echo.is_finished());
+    }
+}
+
+/// A task is one allocation.
+#[test]
+fn one_for_a_task() {
+    let io: EventLoop<Rounds> = EventLoop::new().unwrap();
+    let mut rounds = Rounds::default();
+    let mut tasks = |count: u64| {
+        let before = ALLOCATIONS.get();
+        for number in 0..count {
+            let task = io.spawn(async move { number });
+            io.tick_with(&mut rounds, None).unwrap();
+            assert!(task.is_finished());
+        }
+        ALLOCATIONS.get() - before
+    };
+    tasks(WARM_UP);
+    assert_eq!(tasks(MEASURED), MEASURED);
+}

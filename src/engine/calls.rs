@@ -41,6 +41,11 @@ impl Core {
         Ok(entry)
     }
 
+    /// Whether a handle names something that is open here.
+    pub(crate) fn check_handle(&self, handle: Id, kind: Kind) -> Result<(), Error> {
+        self.engine.borrow().find_handle(handle, kind).map(drop)
+    }
+
     pub(crate) fn local_address(&self, handle: Id) -> Result<SocketAddr, Error> {
         let mut engine = self.engine.borrow_mut();
         let entry = engine.find_handle(handle, Kind::LocalAddress)?;
@@ -171,7 +176,8 @@ impl Engine {
     /// The entry of a handle on which no operation is.
     fn find_idle(&self, handle: Id, kind: Kind) -> Result<u32, Error> {
         let entry = self.find_handle(handle, kind)?;
-        let busy = self.handles.entry(entry).operations > 0;
+        let found = self.handles.entry(entry);
+        let busy = found.operations > 0 || found.has_unread;
         if busy { Err(Error::new(ErrorKind::Busy, kind)) } else { Ok(entry) }
     }
 

@@ -171,7 +171,9 @@ impl Engine {
 
     /// A cancel found nothing. If the backend has the shot all the same, it is asked again.
     pub(super) fn cancel_missed(&mut self, index: u32) {
-        if matches!(self.slots.header(index).state, State::Cancelling | State::Orphaned | State::Done) {
+        let asked =
+            matches!(self.slots.header(index).state, State::Cancelling | State::Orphaned | State::Done);
+        if asked || self.disturbed.contains(&self.token(index)) {
             self.ask_backend(index);
         }
     }
@@ -233,7 +235,7 @@ impl Engine {
     /// A paused accept tries again, or a cancel.
     pub(super) fn retry_due(&mut self, index: u32) {
         if self.slots.header(index).state == State::Queued {
-            self.shoot(index, false);
+            self.again(index);
         } else {
             self.cancel_missed(index);
         }
@@ -258,7 +260,7 @@ impl Engine {
         true
     }
 
-    fn remove(&mut self, index: u32) -> Removal {
+    pub(super) fn remove(&mut self, index: u32) -> Removal {
         let header = self.slots.header(index);
         let (state, engaged, background) = (header.state, header.engaged, header.background);
         let removal = match state {
@@ -326,6 +328,7 @@ impl Engine {
         table_entry.state = EntryState::Closing;
         table_entry.closer = closer;
         self.cancel_entry(entry, &Lane::ALL);
+        self.drop_unread(entry);
         self.close_if_idle(entry);
     }
 

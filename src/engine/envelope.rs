@@ -7,6 +7,7 @@ use super::Core;
 use super::blocks::Blocks;
 use super::vectored::Pieces;
 use crate::backend::{Arrival, Head, Message};
+use crate::buf::RawLent;
 
 const LAYOUT: Layout = Layout::new::<Head>();
 
@@ -23,6 +24,11 @@ impl Envelope {
     /// The bytes of all buffers together.
     pub(crate) fn length(&self) -> usize {
         self.pieces.length()
+    }
+
+    /// What was lent, piece by piece.
+    pub(super) fn lent(&self) -> impl Iterator<Item = RawLent> {
+        self.pieces.lent()
     }
 
     /// Whether it says where it goes.

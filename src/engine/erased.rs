@@ -7,6 +7,7 @@ use std::alloc::Layout;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
+use super::awaited::Awaited;
 use super::op::{Describe, End};
 use super::slots::{INLINE, Payload as Holds, State};
 use super::{Core, Engine};
@@ -21,22 +22,24 @@ pub(crate) struct Vtable {
     /// # Safety
     /// The slot's place holds a whole payload of this vtable's types; the context is that of the running tick, whose
     /// state has the type the callback was submitted with.
-    complete: unsafe fn(&Core, u32, NonNull<u8>, Context),
+    pub(super) complete: unsafe fn(&Core, u32, NonNull<u8>, Context),
     /// Moves the callback out and drops it.
     ///
     /// # Safety
     /// The pointer is to a payload of this vtable's types whose callback is still there.
-    drop_callback: unsafe fn(NonNull<u8>),
+    pub(super) drop_callback: unsafe fn(NonNull<u8>),
     /// Drops the buffers in place. As `drop_callback`.
-    drop_parts: unsafe fn(NonNull<u8>),
+    pub(super) drop_parts: unsafe fn(NonNull<u8>),
     /// Lets an operation of several steps submit the first.
     ///
     /// # Safety
     /// The pointer is to a payload of this vtable's types whose parts are still there and stay where they are, and
     /// nobody else refers to them.
-    begin: unsafe fn(&Core, OpId, NonNull<u8>),
+    pub(super) begin: unsafe fn(&Core, OpId, NonNull<u8>),
     /// The payload's layout: where it doesn't fit the slot, its block's.
     pub(crate) layout: Layout,
+    /// If a future waits for its end.
+    pub(super) awaited: Option<Awaited>,
 }
 
 /// What a tick lends to the callbacks: `&mut S` and `&EventLoop<S>`, both valid until it returns.
@@ -69,9 +72,9 @@ impl Context {
 }
 
 #[repr(C)]
-struct Payload<P, F> {
-    parts: ManuallyDrop<P>,
-    callback: ManuallyDrop<F>,
+pub(super) struct Payload<P, F> {
+    pub(super) parts: ManuallyDrop<P>,
+    pub(super) callback: ManuallyDrop<F>,
 }
 
 /// Submits an operation that ends once.
@@ -92,6 +95,15 @@ where
     place::<O, F>(core, operation, callback, const { &vtable::<O, F>(complete_many::<S, O, F>) })
 }
 
+/// Submits an operation for a callback that is lent nothing of the loop.
+pub(crate) fn submit_plain<O, F>(core: &Core, operation: O, callback: F) -> OpId
+where
+    O: Operation,
+    F: FnOnce(O::Output) + 'static,
+{
+    submit_inner(core, operation, move |_: &Core, output| callback(output))
+}
+
 /// Submits a step of another operation, whose callback is the engine's own.
 pub(super) fn submit_inner<O, F>(core: &Core, operation: O, callback: F) -> OpId
 where
@@ -101,13 +113,14 @@ where
     place::<O, F>(core, operation, callback, const { &vtable::<O, F>(complete_inner::<O, F>) })
 }
 
-const fn vtable<O: Describe, F>(complete: unsafe fn(&Core, u32, NonNull<u8>, Context)) -> Vtable {
+pub(super) const fn vtable<O: Describe, F>(complete: unsafe fn(&Core, u32, NonNull<u8>, Context)) -> Vtable {
     Vtable {
         complete,
         drop_callback: drop_callback::<O::Parts, F>,
         drop_parts: drop_parts::<O::Parts, F>,
         begin: begin::<O, F>,
         layout: Layout::new::<Payload<O::Parts, F>>(),
+        awaited: None,
     }
 }
 
@@ -132,7 +145,7 @@ unsafe fn begin<O: Describe, F>(core: &Core, operation: OpId, payload: NonNull<u
     O::begin(parts, operation, core);
 }
 
-fn place<O: Describe, F>(core: &Core, operation: O, callback: F, vtable: &'static Vtable) -> OpId {
+pub(super) fn place<O: Describe, F>(core: &Core, operation: O, callback: F, vtable: &'static Vtable) -> OpId {
     let (parts, mut request) = operation.describe();
     let (index, place) = core.engine.borrow_mut().allocate(vtable);
     let payload = place.cast::<Payload<O::Parts, F>>();
@@ -250,7 +263,7 @@ unsafe fn drop_callback<P, F>(payload: NonNull<u8>) {
 ///
 /// # Safety
 /// The pointer is to the place of a payload.
-unsafe fn callback_of<P, F>(payload: NonNull<Payload<P, F>>) -> NonNull<ManuallyDrop<F>> {
+pub(super) unsafe fn callback_of<P, F>(payload: NonNull<Payload<P, F>>) -> NonNull<ManuallyDrop<F>> {
     // SAFETY: the field lies in the payload's place, so its address is not null.
     unsafe { NonNull::new_unchecked(&raw mut (*payload.as_ptr()).callback) }
 }
@@ -370,6 +383,9 @@ impl Engine {
         if let Some(scratch) = scratch {
             // SAFETY: `start` took the block with this layout; the backend has let go.
             unsafe { self.blocks.free(scratch.cast(), super::start::SCRATCH) };
+        }
+        if !self.inherited.is_empty() {
+            self.inherited.retain(|(heir, _)| *heir != index);
         }
         self.slots.free(index);
     }

@@ -89,6 +89,10 @@ impl Engine {
             _ => {}
         }
         self.slots.header_mut(index).engaged = false;
+        if !self.disturbed.is_empty() && self.was_disturbed(index, token, &outcome) {
+            self.again(index);
+            return Next::Nothing;
+        }
         if matches!(self.slots.header(index).op, Op::Close) {
             return self.closed(index, outcome);
         }
@@ -133,7 +137,11 @@ impl Engine {
                 Next::Nothing
             }
             State::Orphaned => {
-                self.note_broken(index);
+                if self.slots.header(index).keeps {
+                    self.keep_unread(index, error);
+                } else {
+                    self.note_broken(index);
+                }
                 self.leave_handle(index);
                 self.close_unwanted(index);
                 Next::Dispose(index)
@@ -232,6 +240,7 @@ impl Engine {
         assert!(header.moved <= transfer.length, "the system moved more than it was given");
         let left = transfer.length - header.moved;
         if bytes == 0 {
+            header.at_end = transfer.receive;
             let missing = match (transfer.receive, transfer.whole) {
                 (true, _) if self.handles.entry(header.handle).was_reset => {
                     Some(Error::new(ErrorKind::ConnectionReset, header.kind))
@@ -336,7 +345,11 @@ impl Engine {
                 }
             }
         }
-        self.leave_handle(index);
+        if header.must_be_read() {
+            header.holds_turn = true;
+        } else {
+            self.leave_handle(index);
+        }
     }
 
     /// Takes the operation out of its handle's list. The next one's turn comes, and a closing handle may close.
@@ -411,7 +424,7 @@ impl Engine {
     }
 
     /// The connection that a removed accept made is closed, and so is a file that was opened too late.
-    fn close_unwanted(&mut self, index: u32) {
+    pub(super) fn close_unwanted(&mut self, index: u32) {
         let unwanted = match &self.slots.header(index).op {
             Op::Accept { accepted } => *accepted,
             Op::Path(path) => path.opened.take(),
@@ -439,7 +452,10 @@ impl Engine {
     fn tell_more(&mut self, index: u32, end: &mut End) {
         let header = self.slots.header(index);
         match header.op {
-            Op::RecvFds { .. } | Op::RecvMessage { .. } => self.message_end(index, end),
+            Op::RecvFds { .. } | Op::RecvMessage { .. } => match self.inherited_by(index) {
+                Some(inherited) => *end = inherited,
+                None => self.message_end(index, end),
+            },
             Op::Connect if header.error.is_none() => {
                 end.stream = Some(NewId(self.handles.id(header.handle, self.number.get())));
             }

@@ -127,6 +127,8 @@ pub(crate) struct Entry {
     pub(crate) was_reset: bool,
     /// What it receives and sends, or what it accepts does, are records.
     pub(crate) records: bool,
+    /// Dropped futures have left something for whoever receives or accepts next: see `unread.rs`.
+    pub(crate) has_unread: bool,
     /// Of a file: where the next read or write at the cursor begins.
     pub(crate) cursor: u64,
     /// Somebody is starting the operations of a lane; whoever comes by meanwhile leaves it to him.
@@ -206,7 +208,9 @@ impl Entry {
     #[inline]
     pub(crate) fn is_free_for(&self, lane: Lane) -> bool {
         let alone = !lane.ordered() || self.list(lane).head == NONE;
-        alone && !self.broken(lane) && (lane == Lane::Send || !self.receive_shut)
+        // What dropped futures have left comes first.
+        let clear = lane != Lane::Receive || !self.has_unread;
+        alone && clear && !self.broken(lane) && (lane == Lane::Send || !self.receive_shut)
     }
 
     /// Whether an operation that leaves this lane leaves others behind whose turn may come, or a close that waits.
@@ -270,6 +274,7 @@ impl Handles {
             receive_shut: false,
             was_reset: false,
             records: false,
+            has_unread: false,
             cursor: 0,
             beginning: [false; 3],
             next_free: NONE,
@@ -343,8 +348,8 @@ impl Handles {
         &mut self.entries[index as usize]
     }
 
-    pub(crate) fn all(&self) -> &[Entry] {
-        &self.entries
+    pub(crate) fn all_mut(&mut self) -> &mut [Entry] {
+        &mut self.entries
     }
 
     pub(crate) fn highest_generation(&self) -> u64 {

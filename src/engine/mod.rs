@@ -4,6 +4,7 @@
 //! code: no callback, no `Drop` of a buffer or closure, no `IoBuf` method. So user code may call the loop from
 //! anywhere.
 
+pub(crate) mod awaited;
 mod blocks;
 mod calls;
 mod cancel;
@@ -23,13 +24,15 @@ pub(crate) mod remote;
 mod slots;
 mod start;
 pub(crate) mod steps;
+pub(crate) mod tasks;
 mod teardown;
 mod tick;
 mod timers;
+mod unread;
 pub(crate) mod vectored;
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,9 +47,12 @@ use crate::{Error, ErrorKind, Instant};
 use blocks::Blocks;
 use handles::Handles;
 use number::LoopNumber;
+use op::End;
 use remote::{Entry, Look, Shared};
 use slots::Slots;
+use tasks::Tasks;
 use timers::Timers;
+use unread::Unread;
 
 pub struct Core {
     engine: RefCell<Engine>,
@@ -61,6 +67,9 @@ pub struct Core {
     always_looks: bool,
     /// Buffers of operations of several steps that are over, for the next ones.
     spare: RefCell<Vec<Vec<u8>>>,
+    /// Made when the first is spawned.
+    tasks: OnceCell<Tasks>,
+    task_budget: usize,
 }
 
 pub(crate) struct Engine {
@@ -83,6 +92,18 @@ pub(crate) struct Engine {
     /// What other threads gave the loop to do, as far as a tick has taken it over.
     batch: VecDeque<Entry>,
     look: Look,
+    /// How many holders what is shared with other threads has on this one.
+    own_shares: usize,
+    /// Operations that have ended and whose futures haven't taken what they brought.
+    resting: usize,
+    /// What dropped futures have left, by the entry of the handle.
+    unread: HashMap<u32, Unread>,
+    /// Messages that receives have got from there, by slot, until their callbacks are given them.
+    inherited: Vec<(u32, End)>,
+    /// Shots that were asked to come back, because there is something for them there.
+    disturbed: Vec<Token>,
+    /// The loop was dropped; futures may still hold what is left of it.
+    down: bool,
 }
 
 impl Core {
@@ -107,6 +128,12 @@ impl Core {
             remote_budget: builder.remote_budget,
             batch: VecDeque::new(),
             look: busy_poll.map_or(Look::learnt(), Look::Fixed),
+            own_shares: 1,
+            resting: 0,
+            unread: HashMap::new(),
+            inherited: Vec::new(),
+            disturbed: Vec::new(),
+            down: false,
         };
         let (ticking, stop) = (Cell::new(false), Cell::new(false));
         let (remote, remote_capacity) = (OnceCell::new(), builder.remote_capacity);
@@ -119,6 +146,8 @@ impl Core {
             remote_capacity,
             always_looks,
             spare: RefCell::default(),
+            tasks: OnceCell::new(),
+            task_budget: builder.task_budget,
         })
     }
 
@@ -131,7 +160,8 @@ impl Core {
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.engine.borrow().slots.live()
+        let engine = self.engine.borrow();
+        engine.slots.live() - engine.resting
     }
 
     pub(crate) fn report(&self) -> Report {

@@ -272,6 +272,19 @@ impl Op {
         Some(Transfer { length, whole, receive, offset })
     }
 
+    /// Whether it brings something that is gone if nobody takes it: bytes, messages, connections.
+    pub(crate) fn receives(&self) -> bool {
+        matches!(
+            self,
+            Op::Accept { .. }
+                | Op::RecvMessage { .. }
+                | Op::RecvFds { .. }
+                | Op::Recv { .. }
+                | Op::RecvVectored { .. }
+                | Op::ReadAt { cursor: true, .. }
+        )
+    }
+
     /// The memory of a vectored one.
     pub(crate) fn pieces(&mut self) -> Option<&mut Pieces> {
         match self {
@@ -457,6 +470,23 @@ pub struct End {
 }
 
 impl End {
+    /// The end of an operation that has moved so many bytes and made nothing.
+    pub(crate) fn new(error: Option<Error>, moved: usize) -> End {
+        End {
+            error,
+            moved,
+            start: 0,
+            stream: None,
+            peer: None,
+            unix_peer: None,
+            expirations: 0,
+            message: None,
+            end_of_stream: false,
+            ready: 0,
+            descriptors: (Vec::new(), false),
+        }
+    }
+
     pub(crate) fn result(&self) -> Result<(), Error> {
         self.error.map_or(Ok(()), Err)
     }

@@ -41,6 +41,7 @@ impl Engine {
         let (transfer, lane) = request.op.plain()?;
         if id.owner() != self.number.get()
             || request.options.inner
+            || request.options.awaited
             || transfer.length == 0
             || !transfer.in_range()
         {

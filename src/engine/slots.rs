@@ -104,6 +104,16 @@ pub(crate) struct Header {
     pub(crate) inner: bool,
     /// It was started the short way (`plain.rs`).
     pub(crate) plain: bool,
+    /// A future waits for its end: what it brings stays here until that takes it.
+    pub(crate) awaited: bool,
+    /// It has ended, and its future may take what it brought.
+    pub(crate) resting: bool,
+    /// It has ended with something that its stream must not lose, and keeps its turn until that is taken.
+    pub(crate) holds_turn: bool,
+    /// Its future was dropped: what it still brings is for whoever receives or accepts next on its handle.
+    pub(crate) keeps: bool,
+    /// A receive came to the end of the stream.
+    pub(crate) at_end: bool,
 }
 
 pub(crate) struct Slots {
@@ -260,6 +270,11 @@ impl Header {
             background: false,
             inner: false,
             plain: false,
+            awaited: false,
+            resting: false,
+            holds_turn: false,
+            keeps: false,
+            at_end: false,
         }
     }
 
@@ -295,6 +310,13 @@ impl Header {
     #[inline]
     pub(crate) fn take_handle(&mut self) -> u32 {
         std::mem::replace(&mut self.handle, NONE)
+    }
+
+    /// Whether it has ended with something that its future must take, or others will.
+    pub(crate) fn must_be_read(&self) -> bool {
+        let heard = self.moved > 0 || self.at_end;
+        let wanted = self.awaited && !self.keeps && self.op.receives();
+        wanted && (heard || self.error.is_none_or(|error| error.os_error().is_some()))
     }
 
     /// Why the backend was asked to cancel, if it was.

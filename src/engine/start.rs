@@ -35,6 +35,7 @@ impl Engine {
         header.op = std::mem::replace(&mut request.op, Op::NextTick);
         header.background = request.options.background;
         header.inner = request.options.inner;
+        header.awaited = request.options.awaited;
         let id = OpId(Id::new(index, self.number.get(), header.generation));
         if !request.options.background {
             self.pending += 1;
@@ -167,6 +168,10 @@ impl Engine {
         let header = self.slots.header(index);
         let (kind, handle) = (header.kind, header.handle);
         let entry = self.handles.entry(handle);
+        if entry.has_unread && self.take_unread(index) {
+            return;
+        }
+        let (header, entry) = (self.slots.header(index), self.handles.entry(handle));
         if entry.broken(header.lane()) {
             return self.end_here(index, Some(Error::new(ErrorKind::Broken, kind)));
         }

@@ -16,14 +16,17 @@ use crate::{Linger, TcpOptions};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A panic of a `Drop` during the tear-down, kept until everything is down.
-type Panic = Option<Box<dyn std::any::Any + Send>>;
+pub(super) type Panic = Option<Box<dyn std::any::Any + Send>>;
 
 impl Core {
     /// Drops all callbacks unrun, waits a while for the system to let go of the buffers, and closes what is open.
     pub(crate) fn tear_down(&self) {
         let mut panic = None;
+        // Their futures may hold anything of the loop.
+        self.drop_tasks(&mut panic);
         // First: whoever still gives the loop something to do gets it back.
         self.drop_entries(&mut panic);
+        self.engine.borrow_mut().cancel_awaited();
         self.remove_everything(&mut panic);
         self.leave_jobs_behind(&mut panic);
         let deadline = self.now() + PATIENCE;
@@ -42,7 +45,11 @@ impl Core {
                 break;
             }
         }
-        self.engine.borrow_mut().close_all();
+        {
+            let mut engine = self.engine.borrow_mut();
+            engine.down = true;
+            engine.close_all();
+        }
         match panic {
             None => {}
             // Another panic is on its way already.
@@ -92,6 +99,10 @@ impl Core {
             let next = self.engine.borrow_mut().next_completion();
             match next {
                 None => return,
+                // Whoever still has its future may take what it brought.
+                Some(Next::Callback(index)) if self.is_awaited(index) => {
+                    guarded(panic, || self.wake_awaiter(index));
+                }
                 Some(Next::Callback(index) | Next::Dispose(index)) => guarded(panic, || self.dispose(index)),
                 Some(Next::Nothing | Next::Begin(_)) => {}
             }
@@ -100,7 +111,7 @@ impl Core {
 }
 
 /// Runs user code that may panic; keeps the first panic.
-fn guarded(panic: &mut Panic, action: impl FnOnce()) {
+pub(super) fn guarded(panic: &mut Panic, action: impl FnOnce()) {
     match catch_unwind(AssertUnwindSafe(action)) {
         Err(payload) if panic.is_none() => *panic = Some(payload),
         other => drop_quietly(other),
@@ -126,7 +137,9 @@ impl Engine {
     /// The first operation from `index` on that can be removed.
     fn next_removable(&self, index: u32) -> Option<OpId> {
         let removable = |&index: &u32| {
-            !matches!(self.slots.header(index).state, State::Free | State::Placing | State::Orphaned)
+            let header = self.slots.header(index);
+            let ended = matches!(header.state, State::Free | State::Placing | State::Orphaned);
+            !ended && !header.awaited
         };
         (index..self.slots.capacity()).find(removable).map(|index| self.op_id(index))
     }
@@ -134,7 +147,7 @@ impl Engine {
     /// Closes every descriptor that the backend wasn't told to close.
     fn close_all(&mut self) {
         self.handles.remove_files();
-        for entry in self.handles.all() {
+        for entry in self.handles.all_mut() {
             if entry.state != EntryState::Free && !entry.close_submitted {
                 // Unsent data goes on in the system's own time: nobody waits for it here.
                 if entry.lingers {
@@ -142,6 +155,9 @@ impl Engine {
                     let _ = self.backend.calls().set_tcp_options(entry.descriptor, &no_waiting);
                 }
                 self.backend.cold().close_now(entry.descriptor);
+                // Owning types that outlive the loop must not close it again.
+                entry.state = EntryState::Closing;
+                entry.close_submitted = true;
             }
         }
     }

@@ -1,9 +1,10 @@
 //! The tick: the only place where callbacks run.
 //!
 //! ```text
-//! what other threads gave → completions that were there when it began → timers → submit and wait
+//! what other threads gave → completions that were there when it began → timers → tasks → submit and wait
 //! ```
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::cancel::Removal;
@@ -11,42 +12,51 @@ use super::erased::Context;
 use super::finish::Next;
 use super::op::{End, Op, Steps};
 use super::slots::{Payload, State};
+use super::tasks::Current;
 use super::{Core, Engine};
 use crate::backend::Token;
 use crate::op::Kind;
 use crate::{Error, ErrorKind, Instant};
 
 /// Takes the mark that a tick is on the stack away, also when a callback panics.
-struct Ticking<'a>(&'a Core);
+pub(super) struct Ticking<'a> {
+    core: &'a Core,
+    _current: Current,
+}
 
 impl Drop for Ticking<'_> {
     fn drop(&mut self) {
-        self.0.ticking.set(false);
-        if let Ok(mut engine) = self.0.engine.try_borrow_mut() {
+        self.core.ticking.set(false);
+        if let Ok(mut engine) = self.core.engine.try_borrow_mut() {
             engine.earliest = 0;
         }
     }
 }
 
 impl Core {
-    fn begin_ticking(&self, kind: Kind) -> Result<Ticking<'_>, Error> {
+    pub(super) fn begin_ticking(self: &Rc<Core>, kind: Kind) -> Result<Ticking<'_>, Error> {
         if self.ticking.replace(true) {
             return Err(Error::new(ErrorKind::Reentrant, kind));
         }
-        Ok(Ticking(self))
+        Ok(Ticking { core: self, _current: Current::enter(self) })
     }
 
     /// One turn: runs what is ready, then waits for at most `limit`.
-    pub(crate) fn tick(&self, context: Context, limit: Option<Duration>) -> Result<(), Error> {
+    pub(crate) fn tick(self: &Rc<Core>, context: Context, limit: Option<Duration>) -> Result<(), Error> {
         let _ticking = self.begin_ticking(Kind::Tick)?;
         self.run_ready(context);
         let stopped = self.stop.take();
-        let nothing_comes = limit.is_none() && self.in_flight() == 0 && !self.has_remote_work();
+        let nothing_comes =
+            limit.is_none() && self.in_flight() == 0 && !self.has_remote_work() && !self.has_tasks();
         self.wait(if stopped || nothing_comes { Some(Duration::ZERO) } else { limit })
     }
 
     /// Turns until nothing pending is left, `stop` was called, or `enough` says so.
-    pub(crate) fn run(&self, context: Context, mut enough: impl FnMut(Context) -> bool) -> Result<(), Error> {
+    pub(crate) fn run(
+        self: &Rc<Core>,
+        context: Context,
+        mut enough: impl FnMut(Context) -> bool,
+    ) -> Result<(), Error> {
         let _ticking = self.begin_ticking(Kind::Tick)?;
         loop {
             self.run_ready(context);
@@ -62,7 +72,7 @@ impl Core {
 
     /// Cancels everything and runs the callbacks until nothing is left or `limit` has passed; says how many
     /// operations are left.
-    pub(crate) fn drain(&self, context: Context, limit: Duration) -> Result<usize, Error> {
+    pub(crate) fn drain(self: &Rc<Core>, context: Context, limit: Duration) -> Result<usize, Error> {
         let _ticking = self.begin_ticking(Kind::Drain)?;
         let deadline = self.now() + limit;
         self.engine.borrow_mut().cancel_everything();
@@ -71,7 +81,8 @@ impl Core {
             // What callbacks have submitted, before waiting for its end.
             self.engine.borrow_mut().cancel_everything();
             let left = deadline - self.now();
-            let over = left.is_zero() || (self.in_flight() == 0 && !self.has_entries());
+            let over =
+                left.is_zero() || (self.in_flight() == 0 && !self.has_entries() && !self.has_ready_tasks());
             self.wait(Some(if over { Duration::ZERO } else { left }))?;
             if over {
                 self.stop.set(false);
@@ -82,11 +93,11 @@ impl Core {
 
     /// Whether `run` goes on.
     fn has_work(&self) -> bool {
-        self.engine.borrow().pending > 0 || self.has_remote_work()
+        self.engine.borrow().pending > 0 || self.has_tasks() || self.has_remote_work()
     }
 
     /// Runs what other threads gave, and the callbacks of what has ended and of the timers that are due.
-    fn run_ready(&self, context: Context) {
+    pub(super) fn run_ready(&self, context: Context) {
         let (start, entries, present, timers) = {
             let mut engine = self.engine.borrow_mut();
             let start = engine.backend.now();
@@ -107,6 +118,9 @@ impl Core {
             let Some(next) = next else { break };
             self.carry_out(next, context);
         }
+        if let Some(tasks) = self.tasks.get() {
+            self.run_tasks(tasks);
+        }
     }
 
     fn carry_out(&self, next: Next, context: Context) {
@@ -119,7 +133,8 @@ impl Core {
     }
 
     /// Hands over what was submitted and waits for a completion, the next timer, or `limit`.
-    fn wait(&self, limit: Option<Duration>) -> Result<(), Error> {
+    pub(super) fn wait(&self, limit: Option<Duration>) -> Result<(), Error> {
+        let limit = if self.has_ready_tasks() { Some(Duration::ZERO) } else { limit };
         let mut engine = self.engine.borrow_mut();
         let engine = &mut *engine;
         let limit = if !engine.completions.is_empty() {

@@ -143,6 +143,12 @@ impl Pieces {
         }
     }
 
+    /// What was lent, piece by piece.
+    pub(super) fn lent(&self) -> impl Iterator<Item = RawLent> {
+        // SAFETY: `at < count`; `set` has initialised the pieces.
+        (0..self.count as usize).map(|at| unsafe { *self.lents().add(at).as_ptr() })
+    }
+
     fn vecs(&self) -> NonNull<IoVec> {
         // SAFETY: `layout` puts the pieces here, inside the block.
         unsafe { self.block.add(layout(self.count as usize).1).cast() }

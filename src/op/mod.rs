@@ -66,6 +66,7 @@
 //! | [`Blocking`] | [`run_blocking`](crate::EventLoop::run_blocking) | `Result<T, Error>` | the thread pool | the thread pool | the simulation |
 //! | [`NextTick`] | [`next_tick`](crate::EventLoop::next_tick) | `Result<(), Error>` | the engine | the engine | the engine |
 
+mod awaiting;
 mod blocking;
 mod close;
 mod datagrams;
@@ -84,8 +85,10 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::engine::op::{Describe, End};
+use crate::task::{CancelToken, OpFuture};
 use crate::{Error, Instant, IoBuf, Slice};
 
+pub use awaiting::{Awaited, Ending, Failed};
 pub use blocking::Blocking;
 pub use close::Close;
 pub(crate) use close::close_gracefully;
@@ -123,7 +126,7 @@ pub use time::{Interval, NextTick, Timer};
 /// ```
 pub trait Operation: Describe {
     /// What the callback is given.
-    type Output: 'static;
+    type Output: Ending;
 
     /// Makes it from what came back out of the slot.
     #[doc(hidden)]
@@ -152,6 +155,12 @@ pub trait Operation: Describe {
     fn background(mut self) -> Self {
         self.options_mut().background = true;
         self
+    }
+
+    /// Awaited, the operation ends [`Cancelled`](crate::ErrorKind::Cancelled) when the token is cancelled, and gives its
+    /// buffer back: see [`CancelToken`].
+    fn cancelled_by(self, token: &CancelToken) -> OpFuture<Self> {
+        OpFuture::new(self).cancelled_by(token)
     }
 }
 
@@ -192,6 +201,8 @@ pub struct Options {
     pub(crate) background: bool,
     /// It is a step of another operation.
     pub(crate) inner: bool,
+    /// A future waits for its end.
+    pub(crate) awaited: bool,
 }
 
 /// When an operation must have ended.
@@ -269,6 +280,10 @@ pub enum Kind {
     Tick,
     /// `drain`.
     Drain,
+    /// `block_on`.
+    BlockOn,
+    /// `spawn`.
+    Spawn,
     /// `cancel_all`.
     CancelAll,
     /// `listen_tcp`.
@@ -451,6 +466,8 @@ impl fmt::Display for Kind {
             Kind::Build => "event loop",
             Kind::Tick => "tick",
             Kind::Drain => "drain",
+            Kind::BlockOn => "block_on",
+            Kind::Spawn => "spawn",
             Kind::CancelAll => "cancel_all",
             Kind::Listen => "listen",
             Kind::Accept => "accept",

@@ -34,6 +34,7 @@ mod local;
 mod local_datagram;
 mod moving;
 mod odin;
+mod orphans;
 mod panics;
 mod passing;
 #[cfg(target_os = "linux")]
@@ -70,6 +71,7 @@ mod support;
 #[cfg_attr(target_os = "linux", path = "system/linux.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "system/others.rs")]
 mod system;
+mod tasks;
 mod teardown;
 mod timers;
 mod transfer;
@@ -121,6 +123,7 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("local_datagram", local_datagram::CASES),
     ("moving", moving::CASES),
     ("odin", odin::CASES),
+    ("orphans", orphans::CASES),
     ("panics", panics::CASES),
     ("passing", passing::CASES),
     ("passing_messages", passing_messages::CASES),
@@ -147,6 +150,7 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("streams_order", streams_order::CASES),
     ("streams_races", streams_races::CASES),
     ("streams_vectored", streams_vectored::CASES),
+    ("tasks", tasks::CASES),
     ("teardown", teardown::CASES),
     ("timers", timers::CASES),
     ("transfer", transfer::CASES),

@@ -8,6 +8,7 @@ mod sync;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
@@ -28,11 +29,17 @@ pub(crate) struct Shared {
     queue: Queue<Entry, Completion>,
     /// The loop's thread.
     owner: ThreadId,
+    /// Another thread has woken a task.
+    wakes_tasks: AtomicBool,
 }
 
 impl Shared {
     fn new(capacity: usize, waker: Waker) -> Shared {
-        Shared { queue: Queue::new(capacity, waker), owner: std::thread::current().id() }
+        Shared {
+            queue: Queue::new(capacity, waker),
+            owner: std::thread::current().id(),
+            wakes_tasks: AtomicBool::new(false),
+        }
     }
 
     /// Gives the loop a job; if there is no room, waits for it if `wait`.
@@ -66,6 +73,14 @@ impl Shared {
     }
 
     pub(crate) fn wake(&self) {
+        self.queue.wake();
+    }
+
+    /// A task, or what `block_on` waits for, was woken from outside the loop's tick.
+    pub(crate) fn wake_for_task(&self) {
+        if std::thread::current().id() != self.owner {
+            self.wakes_tasks.store(true, Ordering::Relaxed);
+        }
         self.queue.wake();
     }
 
@@ -166,7 +181,9 @@ impl Engine {
     ) -> Result<(), Error> {
         let would_wait = limit != Some(Duration::ZERO) && self.batch.is_empty();
         // Whoever could wake the loop holds a share of this, and only from one comes another.
-        let company = shared.is_some_and(|shared| Arc::strong_count(shared) > 1);
+        let company = shared.is_some_and(|shared| {
+            Arc::strong_count(shared) > self.own_shares || shared.wakes_tasks.load(Ordering::Relaxed)
+        });
         let limit = if would_wait { limit } else { Some(Duration::ZERO) };
         let begin = (would_wait && company && self.look.learns()).then(Instant::now);
         let limit = if would_wait { self.look_around(shared, company, limit)? } else { limit };
