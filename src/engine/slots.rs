@@ -171,6 +171,8 @@ impl Slots {
         header.handle = NONE;
         (header.moved, header.error) = (0, None);
         (header.readiness, header.background, header.inner, header.plain) = (false, false, false, false);
+        (header.awaited, header.resting, header.holds_turn) = (false, false, false);
+        (header.keeps, header.at_end) = (false, false);
         header.next = free;
         // The last generation is retired with its slot, so that no name is ever given out twice.
         if generation < LAST_GENERATION {

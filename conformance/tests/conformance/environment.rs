@@ -33,14 +33,25 @@ fn expected(value: Option<&OsStr>) -> Result<(&'static str, &'static str), Error
         Some(b"io_uring-plain") => Ok(("io_uring-plain", "chosen by NBIO_BACKEND")),
         Some(b"epoll") => Ok(("epoll", "chosen by NBIO_BACKEND")),
         Some(b"kqueue-macos" | b"kqueue-freebsd") => Ok(("kqueue", "chosen by NBIO_BACKEND")),
+        // Of other systems.
+        Some(b"kqueue" | b"iocp") => Err(ErrorKind::BackendUnavailable),
         Some(_) => Err(ErrorKind::UnknownBackend),
     }
 }
 
 fn variable_chooses_the_backend(subject: &Subject) {
-    let known: [&[u8]; 7] =
-        [b"", b"auto", b"io_uring", b"io_uring-plain", b"epoll", b"kqueue-macos", b"kqueue-freebsd"];
-    let unknown: [&[u8]; 5] = [b"IO_URING", b" auto", b"poll", b"iocp", b"\xFF\xFE"];
+    let known: [&[u8]; 9] = [
+        b"",
+        b"auto",
+        b"io_uring",
+        b"io_uring-plain",
+        b"epoll",
+        b"kqueue-macos",
+        b"kqueue-freebsd",
+        b"kqueue",
+        b"iocp",
+    ];
+    let unknown: [&[u8]; 4] = [b"IO_URING", b" auto", b"poll", b"\xFF\xFE"];
     let values = known.into_iter().chain(unknown).map(|value| Some(OsStr::from_bytes(value)));
     for value in values.chain([None]) {
         let set = |command: &mut std::process::Command| {
@@ -58,7 +69,8 @@ fn variable_chooses_the_backend(subject: &Subject) {
                     (Ok((backend, reason)), Ok(found)) => assert_eq!(found, (backend, reason.to_owned())),
                     (Err(kind), Err(error)) => {
                         assert_eq!((error.kind(), error.operation()), (kind, op::Kind::Build));
-                        assert!(error.to_string().contains("NBIO_BACKEND must be"), "{error}");
+                        let says_what = error.to_string().contains("NBIO_BACKEND must be");
+                        assert_eq!(says_what, kind == ErrorKind::UnknownBackend, "{error}");
                     }
                     (expected, found) => panic!("{value:?}: {found:?} instead of {expected:?}"),
                 }

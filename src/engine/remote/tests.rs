@@ -64,7 +64,7 @@ fn nothing_is_lost_under_load() {
 /// As a thread pool does it: the operation is the loop's, its end comes from elsewhere, and the wait is over.
 #[test]
 fn a_completion_of_another_thread_ends_its_operation() {
-    let (core, io): (Core, EventLoop) = (Core::new(&Builder::new()).unwrap(), EventLoop::new().unwrap());
+    let (core, io) = (Rc::new(Core::new(&Builder::new()).unwrap()), EventLoop::<()>::new().unwrap());
     let ended = Rc::new(Cell::new(0));
     let seen = ended.clone();
     let callback = move |_: &mut (), _: &EventLoop, _: Result<(), Error>| seen.set(seen.get() + 1);
