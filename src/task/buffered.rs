@@ -26,7 +26,8 @@ const CAPACITY: usize = 8 * 1024;
 ///     }
 ///     assert_eq!(lines, ["first", "second"]);
 ///     Ok::<(), nbio::Error>(())
-/// })?
+/// })?;
+/// # Ok::<(), nbio::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct BufReader<R: Source> {

@@ -21,7 +21,8 @@ impl File {
     ///     let (bytes, buf) = file.read_at(Vec::with_capacity(9), 0).await?;
     ///     assert_eq!((bytes, &buf[..]), (9, &b"[package]"[..]));
     ///     Ok::<(), nbio::Error>(())
-    /// })?
+    /// })?;
+    /// # Ok::<(), nbio::Error>(())
     /// ```
     pub async fn open(path: impl AsRef<Path>) -> Result<File, Error> {
         File::open_with(op::Open::new(path)).await

@@ -30,7 +30,8 @@ const WRITE_BEHIND: usize = 64 * 1024;
 /// let io = Io::new(one);
 /// # drop(io);
 /// # Ok::<(), nbio::Error>(())
-/// # })?
+/// # })?;
+/// # Ok::<(), nbio::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Io<H: Stream> {

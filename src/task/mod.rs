@@ -25,7 +25,8 @@
 //!     let (_, answer) = stream.recv_exact(vec![0; 5], 5).await?;
 //!     assert_eq!(answer, b"hello");
 //!     Ok::<(), nbio::Error>(())
-//! })?
+//! })?;
+//! # Ok::<(), nbio::Error>(())
 //! ```
 
 mod buffered;

@@ -28,7 +28,8 @@ use crate::{Detached, Error, EventLoop, Refused, Rejected};
 ///     let back = std::net::TcpStream::from(stream.release()?);
 ///     assert_eq!(back.peer_addr().unwrap(), address);
 ///     Ok::<(), nbio::Error>(())
-/// })?
+/// })?;
+/// # Ok::<(), nbio::Error>(())
 /// ```
 pub struct Owned<H: Handle> {
     core: Rc<Core>,

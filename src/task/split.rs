@@ -108,7 +108,8 @@ impl<H: Stream> Owned<H> {
     ///     let one = receiving.reunite(task.await.unwrap()?).unwrap();
     ///     one.send_all("again").await?;
     ///     Ok::<(), nbio::Error>(())
-    /// })?
+    /// })?;
+    /// # Ok::<(), nbio::Error>(())
     /// ```
     pub fn into_split(self) -> (OwnedReadHalf<H>, OwnedWriteHalf<H>) {
         let stream = Rc::new(self);

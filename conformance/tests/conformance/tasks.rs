@@ -374,7 +374,7 @@ fn wakers_that_re_enter(subject: &Subject) {
             io.next_tick(|_, _, _| ());
         }
     };
-    let mut recv = op::Recv::new(stream, vec![0; 4]).into_future();
+    let mut recv = op::Recv::new(stream, vec![0; 4]).exact(4).into_future();
     let mut ended = None;
     // First polled in a callback, where the loop is current; then with another waker each time, from outside.
     let started = Slot::new();
@@ -412,7 +412,7 @@ fn wrong_loop(subject: &Subject) {
 fn two_loops(subject: &Subject) {
     let (io, other): (Io, Io) = (subject.io(), subject.io());
     let (stream, peer) = subject.pair(&io);
-    let mut recv = op::Recv::new(stream, vec![0; 4]).into_future();
+    let mut recv = op::Recv::new(stream, vec![0; 4]).exact(4).into_future();
     io.block_on(async { assert!(poll_once(&mut recv).is_pending()) }).unwrap();
     (&peer).write_all(b"four").unwrap();
     let result = other.block_on(async {
