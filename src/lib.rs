@@ -1,8 +1,8 @@
 //! nbio is a completion-based I/O event loop: small, fast, predictable and safe.
 //!
 //! You say what is to be done (accept, receive into this buffer, send that one) and give a callback; the loop does
-//! it and calls back when it is done. It runs on io_uring, on epoll where that is forbidden, and on kqueue (PLATFORMS.md
-//! in the repository says what runs where, and how that was tested).
+//! it and calls back when it is done. It runs on io_uring, on epoll where that is forbidden, on kqueue and, not finished
+//! yet, on Windows's completion ports (PLATFORMS.md in the repository says what runs where, and how that was tested).
 //!
 //! ```no_run
 //! use nbio::{Accepted, Done, Error, EventLoop, TcpListener, TcpStream};

@@ -96,7 +96,7 @@ where
 }
 
 /// Submits an operation for a callback that is lent nothing of the loop.
-pub(crate) fn submit_plain<O, F>(core: &Core, operation: O, callback: F) -> OpId
+pub(crate) fn submit_bare<O, F>(core: &Core, operation: O, callback: F) -> OpId
 where
     O: Operation,
     F: FnOnce(O::Output) + 'static,

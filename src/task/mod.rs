@@ -105,7 +105,7 @@ where
     F: FnOnce(O::Output) + 'static,
 {
     let core = future::current(crate::op::Kind::Spawn)?;
-    Ok(erased::submit_plain(&core, operation, callback))
+    Ok(erased::submit_bare(&core, operation, callback))
 }
 
 /// Tasks.

@@ -154,7 +154,7 @@ impl<H: Stream> Drop for OwnedWriteHalf<H> {
         // The last one closes the stream anyway.
         if self.ends && Rc::strong_count(&self.stream) > 1 {
             let shutdown = op::Shutdown::new(self.stream.handle(), Half::Write);
-            erased::submit_plain(self.stream.core(), shutdown, |_| ());
+            erased::submit_bare(self.stream.core(), shutdown, |_| ());
         }
     }
 }

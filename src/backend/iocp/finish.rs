@@ -209,7 +209,6 @@ impl Iocp {
 fn joined(moved: u32, outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Value(bytes) => Outcome::Value(moved + bytes),
-        Outcome::Failed(os) if moved > 0 && !is_cancelled(os) => Outcome::Value(moved),
         Outcome::Failed(_) if moved > 0 => Outcome::Value(moved),
         outcome => outcome,
     }
