@@ -9,6 +9,7 @@ mod poll;
 mod udp;
 
 use std::marker::PhantomData;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -343,6 +344,33 @@ impl<S> EventLoop<S> {
         callback: impl FnOnce(&mut S, &EventLoop<S>, Result<T, Error>) + 'static,
     ) -> OpId {
         self.submit(op::Blocking::new(closure), callback)
+    }
+
+    /// Calls back with the addresses of a host: [`op::Resolve`].
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// let io = nbio::EventLoop::new()?;
+    /// let listener = io.listen_tcp(([127, 0, 0, 1], 0))?;
+    /// let (port, connected) = (io.local_address(listener)?.port(), Rc::new(Cell::new(false)));
+    /// let there = connected.clone();
+    /// io.resolve("localhost", port, move |_, io, addresses| {
+    ///     // A program tries one after the other; this one knows that its listener has only IPv4.
+    ///     let address = addresses.unwrap().into_iter().find(|address| address.is_ipv4()).unwrap();
+    ///     io.connect(address, move |_, _, stream| there.set(stream.is_ok()));
+    /// });
+    /// io.run()?;
+    /// assert!(connected.get());
+    /// # Ok::<(), nbio::Error>(())
+    /// ```
+    pub fn resolve(
+        &self,
+        name: impl Into<String>,
+        port: u16,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<Vec<SocketAddr>, Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::Resolve::new(name, port), callback)
     }
 
     /// Calls back every `period`: [`op::Interval`].

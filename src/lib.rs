@@ -72,10 +72,13 @@
 //! # Features
 //!
 //! - `bytes`: `Bytes` and `BytesMut` of the `bytes` crate as buffers.
-//! - `futures-io`, `tokio`, `hyper`: their traits for [`task::Io`], and hyper's executor and timer.
+//! - `futures-io`, `tokio`, `hyper`: their traits for [`task::Io`]; of the first two also for [`task::FileIo`]; and hyper's
+//!   executor and timer.
+//! - `futures-core`: `Stream` for [`task::Incoming`] and [`task::Items`].
 
 mod backend;
 mod buf;
+mod buffer_pool;
 mod builder;
 mod engine;
 mod error;
@@ -98,6 +101,7 @@ mod udp;
 pub use backend::set_faults as set_kqueue_faults;
 pub use backend::{AsDescriptor, OwnedDescriptor, RawDescriptor};
 pub use buf::{AlignedBuf, Buffers, IoBuf, IoBufMut, Lent, Slice};
+pub use buffer_pool::{BufferPool, PooledBuf};
 pub use builder::{Backend, Builder};
 pub use error::{Error, ErrorKind};
 pub use event_loop::EventLoop;
@@ -115,7 +119,7 @@ pub use op::{
 pub use options::{Keepalive, Linger, ListenOptions, TcpOptions, UnixListenOptions};
 pub use remote::{KeepAlive, Refused, Remote, WhenFull};
 pub use report::{Report, Support};
-pub use simulation::Simulation;
+pub use simulation::{DatagramFaults, DiskFaults, Simulation};
 pub use task::{block_on, spawn};
 pub use time::Instant;
 pub use udp::{Ecn, Interface, Multicast, PacketInfo, RecvControl, Segments, SendControl, UdpOptions};

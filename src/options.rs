@@ -64,7 +64,7 @@ pub enum Linger {
     /// The data is thrown away and the peer sees a reset.
     Reset,
     /// The system's close waits until the data is acknowledged, or for this time (whole seconds, rounded up, at
-    /// least 1); socket(7). Neither the loop nor [`Close`](crate::op::Close)'s callback waits with it (a thread in
+    /// least 1; at most 65,535 on Windows); socket(7). Neither the loop nor [`Close`](crate::op::Close)'s callback waits with it (a thread in
     /// close(2) would), so there is little use for it here: to hear when the peer has everything, use
     /// [`close_gracefully`](crate::EventLoop::close_gracefully).
     Wait(Duration),

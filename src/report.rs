@@ -50,10 +50,12 @@ pub struct Report {
 /// The operations there are.
 const OPERATIONS: &[Kind] = &[
     Kind::Accept,
+    Kind::AcceptMany,
     Kind::Connect,
     Kind::ConnectUnix,
     Kind::Recv,
     Kind::RecvVectored,
+    Kind::RecvMany,
     Kind::Send,
     Kind::SendVectored,
     Kind::RecvFrom,
@@ -98,12 +100,14 @@ const OPERATIONS: &[Kind] = &[
     Kind::WriteFile,
     Kind::CopyFile,
     Kind::OpenFifo,
+    Kind::AcceptPipe,
     Kind::Poll,
     Kind::PollMany,
     Kind::Timer,
     Kind::Interval,
     Kind::NextTick,
     Kind::Blocking,
+    Kind::Resolve,
 ];
 
 impl Report {

@@ -1,10 +1,18 @@
 //! The public side of the simulated backend.
 
+mod datagrams;
+mod disk;
+
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::Instant;
 use crate::backend::sim::Shared;
+
+pub use datagrams::DatagramFaults;
+pub use disk::DiskFaults;
 
 /// A machine of its own, in memory: loops that are built on it ([`Builder::simulation`](crate::Builder::simulation))
 /// run without the operating system. For tests: what takes hours passes in no time, what happens once in a million
@@ -13,7 +21,16 @@ use crate::backend::sim::Shared;
 /// **Unstable**: its interface and what a seed leads to may change in any release.
 ///
 /// - **The network** is the machine's loopback: 127.0.0.0/8 and ::1, with backlogs, buffers that fill up, half-close
-///   and reset as TCP has them. All loops of one simulation reach each other; nothing else is reachable.
+///   and reset as TCP has them, and UDP. All loops of one simulation reach each other; nothing else is reachable. What
+///   becomes of datagrams is [`set_datagram_faults`](Simulation::set_datagram_faults)' matter; they have no control data,
+///   and there is no multicast.
+/// - **The disk** is its own, too, empty at first but for `/`, where relative paths begin; all loops share it. It has
+///   Linux's rules for names, links, holes, locks and space, but checks no permissions. Files are copied by sharing their
+///   blocks. [`custom_flags`](crate::op::Open::custom_flags) are [`Unsupported`](crate::ErrorKind::Unsupported).
+///   What goes wrong is up to [`set_disk_faults`](Simulation::set_disk_faults), and [`crash`](Simulation::crash) loses
+///   what was not synced.
+/// - **There are none** of pipes, FIFOs, Unix sockets, polls and standard streams:
+///   [`Unsupported`](crate::ErrorKind::Unsupported).
 /// - **The clock** is virtual: it stands still while callbacks run, and jumps when a loop waits, to the next event or to
 ///   the end of the wait. A turn of the loop takes 1 µs of it.
 /// - **Chance**: in which order things complete, how long they take and how many bytes move at once is drawn from the
@@ -84,10 +101,26 @@ impl Simulation {
     pub fn digest(&self) -> u64 {
         self.shared.digest()
     }
+
+    /// How many files all its loops have open: for tests that look for one which nobody has closed. Handles of one
+    /// open file, and what an operation has of it, count as one.
+    pub fn open_files(&self) -> usize {
+        self.shared.open_files()
+    }
 }
 
 impl fmt::Debug for Simulation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Simulation").field("seed", &self.seed).finish_non_exhaustive()
     }
+}
+
+/// The longest time that something is made to take: some 146 years.
+const LONGEST: u64 = u64::MAX / 4;
+
+/// A range of times in nanoseconds, the second not before the first.
+fn nanos(range: RangeInclusive<Duration>) -> (u64, u64) {
+    let nanos = |duration: &Duration| u64::try_from(duration.as_nanos()).unwrap_or(LONGEST).min(LONGEST);
+    let least = nanos(range.start());
+    (least, nanos(range.end()).max(least))
 }

@@ -16,6 +16,7 @@ use crate::{Error, ErrorKind, Instant};
 #[cfg(not(any(unix, windows)))]
 compile_error!("nbio runs on Unix and Windows (see PLATFORMS.md)");
 
+mod access;
 mod calls;
 #[cfg(windows)]
 mod iocp;
@@ -41,32 +42,47 @@ mod windows;
 #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
 #[path = "unix/system/bsd.rs"]
 mod bsd;
-#[cfg(any(target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
+#[cfg(any(target_os = "dragonfly", target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
 #[path = "unix/system/bsd_only.rs"]
 mod bsd_only;
+#[cfg(any(target_vendor = "apple", target_os = "dragonfly", target_os = "netbsd"))]
+#[path = "unix/system/by_type.rs"]
+mod by_type;
 #[cfg(all(unix, not(target_vendor = "apple")))]
 #[path = "unix/system/close_on_exec.rs"]
 mod close_on_exec;
 #[cfg(all(unix, not(any(target_os = "netbsd", target_os = "openbsd"))))]
 #[path = "unix/system/groups.rs"]
 mod groups;
+#[cfg(any(target_os = "dragonfly", target_os = "freebsd", target_os = "openbsd"))]
+#[path = "unix/system/halves.rs"]
+mod halves;
 #[cfg(all(unix, not(target_os = "openbsd")))]
 #[path = "unix/system/keepalive.rs"]
 mod keepalive;
+#[cfg(any(target_os = "dragonfly", target_os = "netbsd", target_os = "openbsd"))]
+#[path = "unix/system/lacking.rs"]
+mod lacking;
 #[cfg(all(unix, not(target_vendor = "apple")))]
 #[path = "unix/system/linger.rs"]
 mod linger;
 #[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "openbsd"))]
 #[path = "unix/system/nanoseconds.rs"]
 mod nanoseconds;
-#[cfg(all(unix, not(any(target_os = "netbsd", target_os = "openbsd"))))]
+#[cfg(all(unix, not(any(target_os = "dragonfly", target_os = "netbsd", target_os = "openbsd"))))]
 #[path = "unix/system/source_groups.rs"]
 mod source_groups;
+#[cfg(any(target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
+#[path = "unix/system/sync.rs"]
+mod sync;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[path = "unix/system/linux.rs"]
 mod system;
 #[cfg(target_vendor = "apple")]
 #[path = "unix/system/apple.rs"]
+mod system;
+#[cfg(target_os = "dragonfly")]
+#[path = "unix/system/dragonfly.rs"]
 mod system;
 #[cfg(target_os = "freebsd")]
 #[path = "unix/system/freebsd.rs"]
@@ -99,6 +115,7 @@ mod sys;
 #[cfg(all(target_os = "linux", feature = "unstable-simulated-kqueue"))]
 use simulator as sys;
 
+pub(crate) use access::{AnyCopyOrder, FileAccess};
 pub(crate) use calls::Calls;
 pub(crate) use pool::{Census, Completer, Work};
 #[cfg(all(target_os = "linux", feature = "unstable-simulated-kqueue"))]
@@ -117,8 +134,11 @@ pub(crate) use unix::local::SocketFile;
 #[cfg(unix)]
 pub(crate) use unix::parcel::{Delivery, MOST_DESCRIPTORS, Parcel};
 #[cfg(unix)]
+pub(crate) use unix::resolve::resolve;
+#[cfg(unix)]
 pub(crate) use unix::{
-    Address, Arrival, Head, IoVec, Message, can_send, duplicate_of, error_kind, is_cancelled, readiness,
+    Address, Arrival, HAS_NAMED_PIPES, Head, IoVec, Message, can_send, duplicate_of, error_kind,
+    is_cancelled, is_out_of_buffers, readiness,
 };
 
 #[cfg(windows)]
@@ -126,7 +146,10 @@ pub(crate) use windows::{
     Address, Arrival, Copied, CopyOrder, Copying, Delivery, Head, IoVec, MOST_DESCRIPTORS, Message, Parcel,
     SocketFile, can_send, duplicate_of, error_kind,
     files::{self, CURRENT_DIRECTORY, StatBlock, SystemPath, system_path},
-    is_cancelled, readiness,
+    is_cancelled, is_out_of_buffers,
+    pipe::HAS_NAMED_PIPES,
+    readiness,
+    resolve::resolve,
 };
 #[cfg(windows)]
 pub use windows::{AsDescriptor, OwnedDescriptor, RawDescriptor};
@@ -176,6 +199,10 @@ pub(crate) enum Outcome {
     Value(u32),
     /// One of several answers; the shot goes on.
     More(u32),
+    /// A buffer of a pool was received into; `more`: the shot goes on. Not a struct of its own, which would make this larger.
+    Filled { buffer: u16, bytes: u32, more: bool },
+    /// There was no buffer in the pool.
+    Starved,
     /// The system's error number.
     Failed(i32),
     /// As `Failed`, by a system without numbers of its own (the simulation).
@@ -198,6 +225,8 @@ pub(crate) enum Outcome {
     /// A cancel found the shot on another thread of the system's, which was told; but it may just have looked away.
     Told,
 }
+
+const _: () = assert!(size_of::<Outcome>() == 8);
 
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Completion {
@@ -229,6 +258,11 @@ pub(crate) trait Backend {
     /// Takes such a job back; `false` if it has begun. If not, its completer is never called.
     fn withdraw(&mut self, ticket: u64) -> bool {
         pool::global().withdraw(ticket)
+    }
+
+    /// How many jobs it has that no other thread will do: each has a share of what wakes the loop, and can't wake it.
+    fn jobs(&self) -> usize {
+        0
     }
 
     /// What ends `wait` from any thread: the one that is going on, or if none is, the next one. Later calls give
@@ -270,6 +304,30 @@ pub(crate) trait Backend {
             Loose::Simulated(_) => Err((Error::new(ErrorKind::Unsupported, Kind::Attach), loose)),
         }
     }
+
+    /// What a job gets at a file by, or at paths, where there is no descriptor for it. Only a simulation has such.
+    fn access(&mut self, _: Option<RawDescriptor>) -> Option<sim::Access> {
+        None
+    }
+
+    /// A second descriptor of a file where the system has none.
+    fn second_file(&mut self, _: RawDescriptor) -> Option<RawDescriptor> {
+        None
+    }
+
+    /// Whether the system picks buffers from pools by itself.
+    fn picks_buffers(&self) -> bool {
+        false
+    }
+
+    /// Tells the system of a pool: where its ring is and how many entries that has. It stays until `unregister_pool`, or
+    /// until the backend is gone.
+    fn register_pool(&mut self, _number: u16, _ring: (u64, u16)) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// No shot names this pool any more.
+    fn unregister_pool(&mut self, _number: u16) {}
 
     /// Closes a descriptor that no shot names, without waiting for anything.
     fn close_now(&mut self, descriptor: RawDescriptor);

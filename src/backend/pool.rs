@@ -26,6 +26,12 @@ pub(crate) trait Work: Send + Sync {
 
     /// Asks it to end soon, if it knows how. Runs no user code, and must not wait.
     fn stop(&self) {}
+
+    /// For a backend without threads: does one of nbio's own now, unless it would have to wait, which `false` says. One
+    /// of the user's is left for the time when its result is wanted.
+    fn attempt(&self) -> bool {
+        true
+    }
 }
 
 /// Tells whoever submitted a job how it ended: `Ran` or `NotRun`. Called once, unless the job is withdrawn. It runs

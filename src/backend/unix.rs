@@ -8,6 +8,7 @@ pub(in crate::backend) mod message;
 pub(in crate::backend) mod option;
 pub(super) mod parcel;
 pub(super) mod pipes;
+pub(super) mod resolve;
 pub(super) mod udp;
 
 use std::mem::MaybeUninit;
@@ -49,6 +50,14 @@ pub(crate) fn error_kind(os: i32) -> Option<ErrorKind> {
         errno => return system::error_kind(errno),
     })
 }
+
+/// What the system answers to a receive that finds no buffer in its pool.
+pub(crate) fn is_out_of_buffers(os: i32) -> bool {
+    os == Errno::NOBUFS.raw_os_error()
+}
+
+/// FIFOs have no server and no clients.
+pub(crate) const HAS_NAMED_PIPES: bool = false;
 
 /// What the system answers to an operation that was cancelled.
 pub(crate) fn is_cancelled(os: i32) -> bool {

@@ -15,7 +15,7 @@ use super::op::{End, Op};
 use super::slots::{NONE, Payload as Holds, State};
 use super::{Core, Engine};
 use crate::handle::OpId;
-use crate::op::Operation;
+use crate::op::{Kind, ManyOperation, Operation};
 use crate::{Error, ErrorKind};
 
 /// The end of an operation that is never submitted.
@@ -24,6 +24,14 @@ pub(crate) fn refuse<O: Operation>(operation: O, reason: ErrorKind) -> O::Output
     // SAFETY: no backend has ever seen it, and it has lent no memory.
     unsafe { request.op.free_memory(&mut Blocks::new()) };
     O::finish(parts, &mut End::new(Some(Error::new(reason, request.kind)), 0))
+}
+
+/// As [`refuse`], of one that brings items.
+pub(crate) fn refuse_many<O: ManyOperation>(operation: O, reason: ErrorKind) -> Error {
+    let (_, mut request) = operation.describe();
+    // SAFETY: as in `refuse`.
+    unsafe { request.op.free_memory(&mut Blocks::new()) };
+    Error::new(reason, request.kind)
 }
 
 /// What lies in the place of a callback.
@@ -84,11 +92,18 @@ unsafe fn waker_of<'a, O: Operation>(place: NonNull<u8>) -> &'a mut Option<Waker
     unsafe { &mut callback_of::<O::Parts, Awaiter>(place.cast()).as_mut().0 }
 }
 
+/// Makes an operation's output of what was in its slot. Not while the engine is borrowed.
+#[inline]
+fn finish<O: Operation>(Payload { parts, callback }: Payload<O::Parts, Awaiter>, end: &mut End) -> O::Output {
+    drop(ManuallyDrop::into_inner(callback));
+    O::finish(ManuallyDrop::into_inner(parts), end)
+}
+
 /// What a look at an awaited operation finds.
-enum Found {
+enum Found<P> {
     Gone,
-    /// It has ended, and this is its payload's place.
-    Ended(u32, NonNull<u8>),
+    /// It has ended, and this was its payload.
+    Ended(Payload<P, Awaiter>),
     /// It goes on, and would wake this very task.
     Waiting,
     /// It goes on, and would wake another task, or none.
@@ -97,21 +112,28 @@ enum Found {
 
 impl Core {
     /// What the operation brought, if it has ended; else `waker` is told when it has. `None` if it is gone.
+    #[inline]
     pub(crate) fn poll_awaited<O: Operation>(&self, id: OpId, waker: &Waker) -> Poll<Option<O::Output>> {
-        match self.look_at::<O>(id, waker) {
-            Found::Gone => return Poll::Ready(None),
-            Found::Ended(index, place) => return Poll::Ready(Some(self.take_payload::<O>(index, place))),
-            Found::Waiting => return Poll::Pending,
-            Found::Foreign(_) => {}
+        let mut end = End::default();
+        match self.take_or_look::<O>(id, waker, &mut end) {
+            Found::Gone => Poll::Ready(None),
+            Found::Ended(payload) => Poll::Ready(Some(finish::<O>(payload, &mut end))),
+            Found::Waiting => Poll::Pending,
+            Found::Foreign(_) => self.change_waker::<O>(id, waker, &mut end),
         }
+    }
+
+    /// The operation is to wake another task from now on.
+    #[inline(never)]
+    fn change_waker<O: Operation>(&self, id: OpId, waker: &Waker, end: &mut End) -> Poll<Option<O::Output>> {
         // Wakers are the user's code, so the loop may have turned when this returns.
         let mut fresh = Some(waker.clone());
-        match self.look_at::<O>(id, waker) {
+        match self.take_or_look::<O>(id, waker, end) {
             Found::Gone => Poll::Ready(None),
-            Found::Ended(index, place) => Poll::Ready(Some(self.take_payload::<O>(index, place))),
+            Found::Ended(payload) => Poll::Ready(Some(finish::<O>(payload, end))),
             Found::Waiting => Poll::Pending,
             Found::Foreign(place) => {
-                // SAFETY: `look_at` has found a whole payload of this type there, and nothing ran since.
+                // SAFETY: `take_or_look` has found a whole payload of this type there, and nothing ran since.
                 std::mem::swap(unsafe { waker_of::<O>(place) }, &mut fresh);
                 drop(fresh);
                 Poll::Pending
@@ -119,8 +141,10 @@ impl Core {
         }
     }
 
-    fn look_at<O: Operation>(&self, id: OpId, waker: &Waker) -> Found {
-        let engine = self.engine.borrow();
+    /// Takes buffer and result out of a slot that rests; if it doesn't, says whom it will wake.
+    #[inline]
+    fn take_or_look<O: Operation>(&self, id: OpId, waker: &Waker, end: &mut End) -> Found<O::Parts> {
+        let mut engine = self.engine.borrow_mut();
         let Some(index) = engine.find_operation(id) else { return Found::Gone };
         let header = engine.slots.header(index);
         let awaited = header.vtable.and_then(|vtable| vtable.awaited);
@@ -128,23 +152,24 @@ impl Core {
         if !right || header.payload != Holds::Whole {
             return Found::Gone;
         }
+        let place = header.place;
         if header.resting {
-            return Found::Ended(index, header.place);
+            // SAFETY: the payload is whole and, as the vtable says, of this type, and the backend has let go of it;
+            // `take_awaited` forgets it, so it is read once. Reading it runs no user code.
+            let payload = unsafe { place.cast::<Payload<O::Parts, Awaiter>>().read() };
+            engine.take_awaited(index, end);
+            return Found::Ended(payload);
         }
-        // SAFETY: the payload is whole and, as the vtable says, of this type; the engine is borrowed, so nobody else
-        // refers to its waker, and comparing runs no user code.
-        let same = unsafe { waker_of::<O>(header.place) }.as_ref().is_some_and(|own| own.will_wake(waker));
-        if same { Found::Waiting } else { Found::Foreign(header.place) }
+        // SAFETY: the payload is whole and of this type; the engine is borrowed, so nobody else refers to its waker, and
+        // comparing runs no user code.
+        let same = unsafe { waker_of::<O>(place) }.as_ref().is_some_and(|own| own.will_wake(waker));
+        if same { Found::Waiting } else { Found::Foreign(place) }
     }
 
-    /// Takes buffer and result out of a slot that rests.
-    fn take_payload<O: Operation>(&self, index: u32, place: NonNull<u8>) -> O::Output {
-        // SAFETY: `look_at` has found a whole payload of this type there, which the backend has let go of; `take_awaited`
-        // forgets it, so it is read once.
-        let Payload { parts, callback } = unsafe { place.cast::<Payload<O::Parts, Awaiter>>().read() };
-        let mut end = self.engine.borrow_mut().take_awaited(index);
-        drop(ManuallyDrop::into_inner(callback));
-        O::finish(ManuallyDrop::into_inner(parts), &mut end)
+    /// What kind an operation is, if it has not ended.
+    pub(crate) fn kind_of(&self, id: OpId) -> Option<Kind> {
+        let engine = self.engine.borrow();
+        Some(engine.slots.header(engine.find_operation(id)?).kind)
     }
 
     /// Whether a future waits for this operation.
@@ -162,6 +187,17 @@ impl Core {
         let awaited = awaited.expect("it is awaited");
         // SAFETY: its turn to call back has come, so it has ended and the payload is whole, as in `complete`.
         unsafe { (awaited.tell)(self, index, place) }
+    }
+
+    /// Nobody waits any more for what an operation brings; connections that still come are for others.
+    pub(crate) fn abandon_many(&self, id: OpId) {
+        {
+            let mut engine = self.engine.borrow_mut();
+            let Some(index) = engine.find_operation(id) else { return };
+            let header = engine.slots.header_mut(index);
+            header.keeps = header.op.receives_many();
+        }
+        self.remove(id);
     }
 
     /// The future of an operation is dropped. What that still brings is for others.
@@ -184,15 +220,20 @@ impl Engine {
         }
     }
 
-    fn take_awaited(&mut self, index: u32) -> End {
+    fn take_awaited(&mut self, index: u32, end: &mut End) {
         self.resting -= 1;
+        if !self.take_plain_awaited(index, end) {
+            self.take_any_awaited(index, end);
+        }
+    }
+
+    #[inline(never)]
+    fn take_any_awaited(&mut self, index: u32, end: &mut End) {
         self.slots.header_mut(index).resting = false;
-        let mut end = End::new(None, 0);
-        self.tell(index, &mut end);
+        self.tell(index, end);
         self.slots.header_mut(index).payload = Holds::Gone;
         self.give_turn_back(index);
         self.release_or_orphan(index);
-        end
     }
 
     /// The turn that an ended operation has kept.

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use super::handles::{EntryState, Known, Means};
 use super::{Core, Engine};
-use crate::backend::{Address, Loose, OwnedDescriptor, RawDescriptor, Standard};
+use crate::backend::{Address, FileAccess, Loose, OwnedDescriptor, RawDescriptor, Standard};
 use crate::handle::{HandleKind, Id, NewId};
 use crate::op::Kind;
 use crate::report::Support;
@@ -150,6 +150,32 @@ impl Core {
         let entry = engine.handles.insert(descriptor, EntryState::Open);
         engine.handles.learn(entry, known);
         Ok(NewId(engine.handles.id(entry, engine.number.get())))
+    }
+
+    /// What a job gets at a file by, or without one at paths.
+    pub(crate) fn access(&self, handle: Option<Id>) -> Result<FileAccess, Error> {
+        let mut engine = self.engine.borrow_mut();
+        let entry = handle.map(|handle| engine.find_handle(handle, Kind::Duplicate)).transpose()?;
+        let descriptor = entry.map(|entry| engine.handles.entry(entry).descriptor);
+        if let Some(access) = engine.backend.cold().access(descriptor) {
+            return Ok(FileAccess::Simulated(access));
+        }
+        let duplicate = descriptor.map(|descriptor| engine.backend.calls().duplicate(descriptor));
+        duplicate.transpose().map(FileAccess::System)
+    }
+
+    /// A second handle of the same open file.
+    pub(crate) fn second_file(&self, handle: Id) -> Result<NewId, Error> {
+        {
+            let mut engine = self.engine.borrow_mut();
+            let entry = engine.find_handle(handle, Kind::Duplicate)?;
+            let descriptor = engine.handles.entry(entry).descriptor;
+            if let Some(second) = engine.backend.cold().second_file(descriptor) {
+                return Ok(engine.insert(second, false));
+            }
+        }
+        let descriptor = self.duplicate(handle)?;
+        self.adopt(descriptor, HandleKind::File).map_err(|(error, _)| error)
     }
 
     /// How the backend does operations of this kind.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::finish::Next;
 use super::handles::{EntryState, Lane};
-use super::op::{Op, Steps};
+use super::op::{Op, Steps, Stops};
 use super::slots::{NONE, Payload, State};
 use super::{Core, Engine};
 use crate::backend::{Outcome, Token};
@@ -138,12 +138,15 @@ impl Engine {
         self.announce(index);
     }
 
-    /// Ends a job that has not begun. For one that has, there is only waiting.
+    /// Ends a job that has not begun. For most that have, there is only waiting.
     fn cancel_job(&mut self, index: u32, error: Error) {
         if self.withdraw(index) {
             return self.end_here(index, Some(error));
         }
         let header = self.slots.header_mut(index);
+        if matches!(header.op, Op::Blocking { stops: Stops::AtOnce, .. }) {
+            return self.end_early(index, error);
+        }
         header.state = State::Cancelling;
         header.error = Some(error);
     }

@@ -46,6 +46,11 @@ impl Envelope {
         message
     }
 
+    /// The pieces of memory, and the head, for a backend that moves the bytes itself.
+    pub(crate) fn parts(&self) -> (Vec<(NonNull<u8>, usize)>, NonNull<Head>) {
+        (self.pieces.rest(), self.head.expect("a shot has a message"))
+    }
+
     /// Whether the system has told anything beside the bytes. As `arrival`.
     pub(crate) fn is_told(&self) -> bool {
         // SAFETY: as in `arrival`.

@@ -104,6 +104,15 @@ where
     submit_inner(core, operation, move |_: &Core, output| callback(output))
 }
 
+/// Submits an operation that brings items, for a callback that is lent nothing of the loop.
+pub(crate) fn submit_many_bare<O, F>(core: &Core, operation: O, callback: F) -> OpId
+where
+    O: ManyOperation,
+    F: FnMut(&Core, Event<O::Item>) + 'static,
+{
+    place::<O, F>(core, operation, callback, const { &vtable::<O, F>(complete_many_bare::<O, F>) })
+}
+
 /// Submits a step of another operation, whose callback is the engine's own.
 pub(super) fn submit_inner<O, F>(core: &Core, operation: O, callback: F) -> OpId
 where
@@ -225,9 +234,36 @@ where
     O: ManyOperation,
     F: FnMut(&mut S, &EventLoop<S>, Event<O::Item>),
 {
-    let payload = place.cast::<Payload<O::Parts, F>>();
     // SAFETY: as in `complete_once`.
     let (state, io) = unsafe { context.lend::<S>() };
+    // SAFETY: the caller vouches for it.
+    unsafe { bring::<O, F>(core, index, place, |callback, event| callback(state, io, event)) }
+}
+
+/// See `Vtable::complete`. What it runs needs no context.
+///
+/// # Safety
+/// As there.
+unsafe fn complete_many_bare<O, F>(core: &Core, index: u32, place: NonNull<u8>, _: Context)
+where
+    O: ManyOperation,
+    F: FnMut(&Core, Event<O::Item>),
+{
+    // SAFETY: the caller vouches for it.
+    unsafe { bring::<O, F>(core, index, place, |callback, event| callback(core, event)) }
+}
+
+/// Runs the callback of a repeating operation for one event.
+///
+/// # Safety
+/// As `Vtable::complete`.
+unsafe fn bring<O: ManyOperation, F>(
+    core: &Core,
+    index: u32,
+    place: NonNull<u8>,
+    run: impl FnOnce(&mut F, Event<O::Item>),
+) {
+    let payload = place.cast::<Payload<O::Parts, F>>();
     let mut end = End::default();
     let is_item = core.engine.borrow_mut().next_item(index, &mut end);
     if is_item {
@@ -235,15 +271,16 @@ where
         let undo = OnUnwind(|| core.end_of_panicked(index));
         // SAFETY: the caller vouches for the payload; while the slot is `Running` nothing else touches its callback.
         let callback = unsafe { &mut **callback_of(payload).as_mut() };
-        callback(state, io, Event::Item(O::item(&end)));
+        run(callback, Event::Item(O::item(&mut end)));
         std::mem::forget(undo);
         core.after_item(index);
     } else {
         // SAFETY: as in `complete_once`.
         let Payload { parts, callback } = unsafe { payload.read() };
         core.engine.borrow_mut().take(index, &mut end);
+        let mut callback = ManuallyDrop::into_inner(callback);
         drop(ManuallyDrop::into_inner(parts));
-        ManuallyDrop::into_inner(callback)(state, io, Event::End(end.result()));
+        run(&mut callback, Event::End(end.result()));
     }
 }
 

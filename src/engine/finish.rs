@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 
 use super::Engine;
 use super::handles::{EntryState, Lane};
-use super::op::{End, Op, Transfer};
+use super::op::{End, Op, Stops, Transfer};
 use super::paths::Call;
+use super::receiving::Filled;
 use super::slots::{NONE, Payload, State};
 use super::timers::TimerKey;
 use crate::backend::{Address, Completion, Outcome, RawDescriptor, is_cancelled};
@@ -45,6 +46,9 @@ const ACCEPT_PAUSE: u64 = 10_000_000;
 /// each one that waits is tried.
 const SEND_PAUSE: u64 = 1_000_000;
 
+/// How long the client of a named pipe waits that has no instance to spare, before it tries again.
+const PIPE_PAUSE: u64 = 5_000_000;
+
 impl Engine {
     /// Deals with the next completion of the queue.
     pub(super) fn next_completion(&mut self) -> Option<Next> {
@@ -60,11 +64,17 @@ impl Engine {
         let index = token.index;
         if self.token(index) != token {
             // Removed, called back early, or left behind by the end of the loop.
-            let harmless = !matches!(
+            let harmful = matches!(
                 outcome,
-                Outcome::Value(_) | Outcome::Failed(_) | Outcome::Refused(_) | Outcome::Retry
+                Outcome::Value(_)
+                    | Outcome::More(_)
+                    | Outcome::Filled { .. }
+                    | Outcome::Starved
+                    | Outcome::Failed(_)
+                    | Outcome::Refused(_)
+                    | Outcome::Retry
             );
-            assert!(harmless, "a slot is not freed while the backend has it");
+            assert!(!harmful, "a slot is not freed while the backend has it");
             return Next::Nothing;
         }
         match outcome {
@@ -82,6 +92,15 @@ impl Engine {
                 return Next::Nothing;
             }
             Outcome::Turn => return self.turn(index),
+            Outcome::Item if self.slots.header(index).op.receives_many() => {
+                return match self.slots.header(index).op {
+                    Op::RecvMany { .. } => self.piece_due(index),
+                    _ => self.connection_due(index),
+                };
+            }
+            Outcome::Filled { buffer, bytes, more: true } => {
+                return self.buffer_filled(index, Filled { buffer, bytes }, true);
+            }
             Outcome::Item => {
                 return if self.item_due(index) { Next::Callback(index) } else { Next::Nothing };
             }
@@ -93,8 +112,14 @@ impl Engine {
             self.again(index);
             return Next::Nothing;
         }
-        if matches!(self.slots.header(index).op, Op::Close) {
-            return self.closed(index, outcome);
+        match self.slots.header(index).op {
+            Op::Close => return self.closed(index, outcome),
+            Op::RecvMany { .. } => {
+                if let Some(next) = self.received(index, outcome) {
+                    return next;
+                }
+            }
+            _ => {}
         }
         match self.judge(index, outcome) {
             Verdict::Again { readiness } => {
@@ -114,6 +139,9 @@ impl Engine {
 
     /// A shot that goes on has brought something.
     fn answered(&mut self, index: u32, value: u32) -> Next {
+        if self.slots.header(index).op.accepts_many() {
+            return self.connection_came(index, value);
+        }
         // Called back early, or removed: the shot will soon be over.
         if self.slots.header(index).state != State::InFlight {
             return Next::Nothing;
@@ -124,7 +152,7 @@ impl Engine {
 
     /// An operation came back from the backend for the last time.
     #[inline]
-    fn ended(&mut self, index: u32, error: Option<Error>) -> Next {
+    pub(super) fn ended(&mut self, index: u32, error: Option<Error>) -> Next {
         match self.slots.header(index).state {
             State::InFlight | State::Cancelling => {
                 self.settle(index, error);
@@ -156,7 +184,12 @@ impl Engine {
         if let Some(transfer) = header.op.transfer() {
             return self.moved(index, transfer, value as usize);
         }
-        let item = matches!(header.op, Op::Poll { many: true, .. }) && header.state == State::InFlight;
+        let item = match header.op {
+            Op::Poll { many, .. } => many && header.state == State::InFlight,
+            // What follows a cancel is an item, too.
+            Op::Accept { many, .. } => many && matches!(header.state, State::InFlight | State::Cancelling),
+            _ => false,
+        };
         let error = self.produced(index, value);
         if item { Verdict::Item } else { Verdict::End(error) }
     }
@@ -175,7 +208,9 @@ impl Engine {
             Outcome::Failed(os) => self.failed(index, Error::from_os(os, kind), asked),
             Outcome::Refused(error) => self.failed(index, Error::new(error, kind), asked),
             // How it ended is in its result: whether it was stopped, too.
-            Outcome::Ran if matches!(header.op, Op::Blocking { stops: true, .. }) => Verdict::End(asked),
+            Outcome::Ran if matches!(header.op, Op::Blocking { stops: Stops::WhenAsked, .. }) => {
+                Verdict::End(asked)
+            }
             Outcome::Ran => Verdict::End(None),
             Outcome::NotRun(os) => Verdict::End(asked.or(Some(Error::from_os(os, kind)))),
             Outcome::Value(_)
@@ -184,6 +219,8 @@ impl Engine {
             | Outcome::Told
             | Outcome::Turn
             | Outcome::Item
+            | Outcome::Filled { .. }
+            | Outcome::Starved
             | Outcome::More(_) => unreachable!("dealt with before"),
         }
     }
@@ -200,6 +237,7 @@ impl Engine {
         match error.kind() {
             ErrorKind::Interrupted => Verdict::Again { readiness: false },
             ErrorKind::WouldBlock if header.op.is_ready_in_vain() => Verdict::Later(SEND_PAUSE),
+            ErrorKind::WouldBlock if header.op.opens_a_pipe() => Verdict::Later(PIPE_PAUSE),
             ErrorKind::WouldBlock if !header.op.ends_early() => Verdict::Again { readiness: true },
             ErrorKind::TooManyDescriptors | ErrorKind::OutOfMemory if accepting => {
                 Verdict::Later(ACCEPT_PAUSE)
@@ -266,7 +304,7 @@ impl Engine {
     /// Accept, connect, open: something is open now. Messages were moved, in one piece. Poll: something is ready. Or the
     /// system has told something.
     #[inline(never)]
-    fn produced(&mut self, index: u32, value: u32) -> Option<Error> {
+    pub(super) fn produced(&mut self, index: u32, value: u32) -> Option<Error> {
         let header = self.slots.header_mut(index);
         if let Op::Poll { ready, .. } = &mut header.op {
             *ready = value;
@@ -278,10 +316,10 @@ impl Engine {
                 return self.message_moved(index, value as usize);
             }
             Op::Path(ref path) => match path.call {
-                Call::Open(_) | Call::OpenFifo(_) => {
+                Call::Open(_) | Call::OpenFifo(_) | Call::AcceptPipe(_) => {
                     let descriptor = value as RawDescriptor;
                     let entry = self.handles.insert(descriptor, EntryState::Open);
-                    if matches!(path.call, Call::OpenFifo(_)) {
+                    if !matches!(path.call, Call::Open(_)) {
                         let means = self.backend.calls().means(descriptor);
                         self.handles.entry_mut(entry).means = means;
                     }
@@ -304,7 +342,7 @@ impl Engine {
                 if records {
                     self.backend.calls().tell_records(value as RawDescriptor, true);
                 }
-                self.slots.header_mut(index).op = Op::Accept { accepted: Some(entry) };
+                self.slots.header_mut(index).op.set_accepted(Some(entry));
             }
             // One that was cancelled or removed stays without a name and is closed when the operation leaves it.
             Op::Connect if !early => {
@@ -425,8 +463,8 @@ impl Engine {
 
     /// The connection that a removed accept made is closed, and so is a file that was opened too late.
     pub(super) fn close_unwanted(&mut self, index: u32) {
-        let unwanted = match &self.slots.header(index).op {
-            Op::Accept { accepted } => *accepted,
+        let unwanted = match &mut self.slots.header_mut(index).op {
+            Op::Accept { accepted, .. } => accepted.take(),
             Op::Path(path) => path.opened.take(),
             _ => None,
         };
@@ -459,7 +497,11 @@ impl Engine {
             Op::Connect if header.error.is_none() => {
                 end.stream = Some(NewId(self.handles.id(header.handle, self.number.get())));
             }
-            Op::Accept { accepted: Some(entry) } => {
+            Op::Accept { accepted: Some(entry), many: true, .. } => {
+                end.stream = Some(NewId(self.handles.id(entry, self.number.get())));
+                self.slots.header_mut(index).op.set_accepted(None);
+            }
+            Op::Accept { accepted: Some(entry), .. } => {
                 end.stream = Some(NewId(self.handles.id(entry, self.number.get())));
                 end.unix_peer = self.accepted_local_peer(index);
                 if end.unix_peer.is_none() {
@@ -470,6 +512,7 @@ impl Engine {
                 let opened = path.opened.get();
                 end.stream = opened.map(|entry| NewId(self.handles.id(entry, self.number.get())));
             }
+            Op::RecvMany { .. } => self.tell_received(index, end),
             Op::Poll { ready, .. } => end.ready = ready,
             Op::Timer(schedule) => end.expirations = schedule.expirations,
             _ => {}

@@ -4,6 +4,7 @@
 //! code: no callback, no `Drop` of a buffer or closure, no `IoBuf` method. So user code may call the loop from
 //! anywhere.
 
+mod accepting;
 pub(crate) mod awaited;
 mod blocks;
 mod calls;
@@ -20,6 +21,8 @@ pub(crate) mod op;
 pub(crate) mod passing;
 pub(crate) mod paths;
 mod plain;
+pub(crate) mod pooled;
+pub(crate) mod receiving;
 pub(crate) mod remote;
 mod slots;
 mod start;
@@ -48,6 +51,7 @@ use blocks::Blocks;
 use handles::Handles;
 use number::LoopNumber;
 use op::End;
+use pooled::Pool;
 use remote::{Entry, Look, Shared};
 use slots::Slots;
 use tasks::Tasks;
@@ -102,6 +106,10 @@ pub(crate) struct Engine {
     inherited: Vec<(u32, End)>,
     /// Shots that were asked to come back, because there is something for them there.
     disturbed: Vec<Token>,
+    /// The buffer pools, by their numbers.
+    pools: Vec<Option<Arc<Pool>>>,
+    /// Readers that wait for a buffer.
+    starved: Vec<Token>,
     /// The loop was dropped; futures may still hold what is left of it.
     down: bool,
 }
@@ -133,6 +141,8 @@ impl Core {
             unread: HashMap::new(),
             inherited: Vec::new(),
             disturbed: Vec::new(),
+            pools: Vec::new(),
+            starved: Vec::new(),
             down: false,
         };
         let (ticking, stop) = (Cell::new(false), Cell::new(false));
@@ -175,6 +185,7 @@ impl Engine {
     }
 
     /// The slot of an operation that has not ended.
+    #[inline]
     fn find_operation(&self, id: OpId) -> Option<u32> {
         if id.0.owner() == self.number.get() { self.slots.find(id.0) } else { None }
     }

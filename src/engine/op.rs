@@ -14,6 +14,8 @@ use super::envelope::Envelope;
 use super::handles::Lane;
 use super::passing::Passing;
 use super::paths::{Call, PathRef};
+use super::pooled::{Lease, Pool};
+use super::receiving::Filled;
 use super::remote::Shared;
 use super::vectored::Pieces;
 use crate::backend::{OwnedDescriptor, Work};
@@ -26,9 +28,12 @@ use crate::{Error, Instant, UnixAddress};
 /// An operation in its slot. Pointers point at the payload (which stays where it is until the backend lets go) or
 /// at blocks of the same slot.
 pub(crate) enum Op {
-    /// The accepted connection's place in the handle table, once there is one.
+    /// The accepted connection's place in the handle table, once there is one. `many`: one after the other; `held`: not
+    /// now, as those that came weren't taken.
     Accept {
         accepted: Option<u32>,
+        many: bool,
+        held: bool,
     },
     Connect,
     /// `exact`: ends only when all of `into` is filled.
@@ -36,6 +41,12 @@ pub(crate) enum Op {
         into: RawLent,
         start: usize,
         exact: bool,
+    },
+    /// Into buffers of a pool, one after the other; `taken`: what was received and is to be told. `held` as in `Accept`.
+    RecvMany {
+        pool: NonNull<Pool>,
+        taken: Option<Filled>,
+        held: bool,
     },
     /// As `Recv`, into several buffers.
     RecvVectored {
@@ -133,10 +144,20 @@ pub(crate) enum Op {
     /// A job for another thread, by what the backend calls it.
     Blocking {
         ticket: u64,
-        /// It ends soon when it is asked to.
-        stops: bool,
+        stops: Stops,
     },
     Steps(Steps),
+}
+
+/// What becomes of a job that is running when its operation is cancelled.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Stops {
+    /// The operation ends when the job does.
+    WhenOver,
+    /// So too, but the job ends soon when it is asked to.
+    WhenAsked,
+    /// The operation ends; nobody waits for the job, or wants what it brings.
+    AtOnce,
 }
 
 /// What one receive or send moves.
@@ -223,7 +244,7 @@ impl Op {
     /// The list of its handle that it belongs to.
     pub(crate) fn lane(&self) -> Lane {
         match self {
-            Op::Recv { .. } | Op::RecvVectored { .. } => Lane::Receive,
+            Op::Recv { .. } | Op::RecvVectored { .. } | Op::RecvMany { .. } => Lane::Receive,
             Op::Send { .. } | Op::SendVectored { .. } => Lane::Send,
             Op::RecvMessage { unit, .. } | Op::RecvFds { unit, .. } if unit.ordered() => Lane::Receive,
             Op::SendMessage { unit, .. } | Op::SendFds { unit, .. } if unit.ordered() => Lane::Send,
@@ -241,6 +262,23 @@ impl Op {
             Op::Path(_) => Lane::Free,
             Op::Timer(_) | Op::NextTick | Op::Blocking { .. } => Lane::Free,
             Op::Steps(steps) => steps.lane,
+        }
+    }
+
+    /// Whether it brings items that are gone if nobody takes them.
+    pub(crate) fn receives_many(&self) -> bool {
+        matches!(self, Op::Accept { many: true, .. } | Op::RecvMany { .. })
+    }
+
+    /// Whether it accepts one connection after the other.
+    pub(crate) fn accepts_many(&self) -> bool {
+        matches!(self, Op::Accept { many: true, .. })
+    }
+
+    /// The connection that an accept has, or no longer has.
+    pub(crate) fn set_accepted(&mut self, connection: Option<u32>) {
+        if let Op::Accept { accepted, .. } = self {
+            *accepted = connection;
         }
     }
 
@@ -308,6 +346,11 @@ impl Op {
                 | Op::Path(_)
                 | Op::Steps(Steps { early: true, .. })
         )
+    }
+
+    /// Whether it waits for the other end of a pipe that has a name.
+    pub(crate) fn opens_a_pipe(&self) -> bool {
+        matches!(self, Op::Path(path) if matches!(path.call, Call::OpenFifo(_)))
     }
 
     /// Whether its socket may be ready though it would have to wait: for room at a receiver of its own, who lets only those
@@ -465,6 +508,8 @@ pub struct End {
     pub(crate) end_of_stream: bool,
     /// What the system answered to a poll.
     pub(crate) ready: u32,
+    /// What was received into a buffer of a pool.
+    pub(crate) lease: Option<Lease>,
     /// What came beside the bytes, and whether some were lost.
     pub(crate) descriptors: (Vec<OwnedDescriptor>, bool),
 }
@@ -483,6 +528,7 @@ impl End {
             message: None,
             end_of_stream: false,
             ready: 0,
+            lease: None,
             descriptors: (Vec::new(), false),
         }
     }

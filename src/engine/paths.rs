@@ -13,7 +13,7 @@ use super::handles::Means;
 use super::op::{MOST_OFFSET, Op};
 use super::slots::State;
 use crate::backend::{CURRENT_DIRECTORY, RawDescriptor, StatBlock, SystemPath, system_path};
-use crate::op::{Half, Metadata, OpenHow};
+use crate::op::{Half, Metadata, OpenHow, PipeHow};
 use crate::{Error, ErrorKind};
 
 /// What is done with a path.
@@ -22,6 +22,8 @@ pub(crate) enum Call {
     Open(OpenHow),
     /// The end, or both, of a FIFO.
     OpenFifo(#[allow(dead_code, reason = "not every system has any")] Half),
+    /// A client of a named pipe, as Windows has them.
+    AcceptPipe(#[allow(dead_code, reason = "not every system has any")] PipeHow),
     /// `itself`: of the handle, not of a path that begins there.
     Stat {
         follow: bool,
@@ -57,6 +59,8 @@ pub struct PathCall {
     /// The place in the handle table of that directory, which isn't closed meanwhile.
     held: Cell<Option<u32>>,
     stat: StatBlock,
+    /// What a simulation has written instead.
+    simulated: Cell<Option<Metadata>>,
     /// The system has written `stat`.
     told: Cell<bool>,
     /// The place in the handle table of what was opened.
@@ -90,6 +94,7 @@ impl PathCall {
             second_directory: Cell::new(CURRENT_DIRECTORY),
             held: Cell::new(None),
             stat: StatBlock::empty(),
+            simulated: Cell::new(None),
             told: Cell::new(false),
             opened: Cell::new(None),
             position: Cell::new(0),
@@ -101,6 +106,11 @@ impl PathCall {
         &self.stat
     }
 
+    /// As writing to `stat`, by a system without a layout of its own.
+    pub(crate) fn tell(&self, metadata: Metadata) {
+        self.simulated.set(Some(metadata));
+    }
+
     /// The system has answered.
     pub(super) fn answered(&self) {
         self.told.set(true);
@@ -109,7 +119,7 @@ impl PathCall {
     /// What the system answered, if it did.
     pub(crate) fn metadata(&self) -> Option<Metadata> {
         // SAFETY: the engine says so only once the backend has let go, which it does once.
-        self.told.get().then(|| unsafe { self.stat.metadata() })
+        self.told.get().then(|| self.simulated.get().unwrap_or_else(|| unsafe { self.stat.metadata() }))
     }
 }
 

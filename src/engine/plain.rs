@@ -41,7 +41,6 @@ impl Engine {
         let (transfer, lane) = request.op.plain()?;
         if id.owner() != self.number.get()
             || request.options.inner
-            || request.options.awaited
             || transfer.length == 0
             || !transfer.in_range()
         {
@@ -57,6 +56,7 @@ impl Engine {
         header.kind = request.kind;
         header.op = std::mem::replace(&mut request.op, Op::NextTick);
         header.background = request.options.background;
+        header.awaited = request.options.awaited;
         header.handle = entry_index;
         header.state = State::InFlight;
         header.engaged = true;
@@ -99,12 +99,45 @@ impl Engine {
             // memory, no reference to the buffer exists (the engine runs no user code), and `moved` bytes were written.
             unsafe { into.set_filled(moved) }
         }
-        let entry_index = header.take_handle();
+        if header.awaited && lane == Lane::Receive {
+            // Until its future has taken what it brought.
+            header.holds_turn = true;
+        } else {
+            self.leave_lane(index, lane);
+        }
+        true
+    }
+
+    /// What `leave_handle` is for the others.
+    #[inline(always)]
+    fn leave_lane(&mut self, index: u32, lane: Lane) {
+        let entry_index = self.slots.header_mut(index).take_handle();
         let entry = self.handles.entry_mut(entry_index);
         entry.unlink(lane, &mut self.slots, index);
         if entry.has_more(lane) {
             self.lane_moves_on(entry_index, lane, index);
         }
+    }
+
+    /// Tells a future the end of a plain operation, and frees its slot.
+    #[inline]
+    pub(super) fn take_plain_awaited(&mut self, index: u32, end: &mut End) -> bool {
+        let header = self.slots.header_mut(index);
+        if !header.plain || header.engaged || self.down {
+            return false;
+        }
+        (end.error, end.moved) = (header.error, header.moved);
+        if let Op::Recv { start, .. } = header.op {
+            end.start = start;
+        }
+        header.payload = Payload::Gone;
+        if header.holds_turn {
+            self.leave_lane(index, Lane::Receive);
+        }
+        if !self.slots.header(index).is_inline() {
+            self.free_block(index);
+        }
+        self.slots.free(index);
         true
     }
 

@@ -216,6 +216,7 @@ impl Slots {
     }
 
     /// The slot that `id` names, if that operation is still there.
+    #[inline]
     pub(crate) fn find(&self, id: Id) -> Option<u32> {
         let index = id.index();
         if index >= self.capacity() {

@@ -9,9 +9,9 @@ use super::op::{Offload, Op, Request, Schedule, Target, Unit};
 use super::paths::Call;
 use super::slots::{NONE, State};
 use super::timers::TimerKey;
-use crate::backend::{Address, Shot, Token};
+use crate::backend::{Address, HAS_NAMED_PIPES, Shot, Token};
 use crate::handle::{Id, OpId};
-use crate::op::Half;
+use crate::op::{Half, Kind};
 use crate::report::Support;
 use crate::{Error, ErrorKind, Instant};
 
@@ -81,6 +81,9 @@ impl Engine {
                 }
             }
             Target::Private(entry) => self.link(index, entry?),
+            Target::Path(..) if kind == Kind::AcceptPipe && !HAS_NAMED_PIPES => {
+                return Err(Error::new(ErrorKind::Unsupported, kind));
+            }
             Target::Path(first, second) => {
                 let first = first.map(|handle| self.find_handle(handle, kind)).transpose()?;
                 let second = second.map(|handle| self.find_handle(handle, kind)).transpose()?;
@@ -151,12 +154,15 @@ impl Engine {
             return;
         }
         table_entry.beginning[lane as usize] = true;
+        let mut last = NONE;
         loop {
             let index = self.handles.entry(entry).list(lane).head;
-            if index == NONE || self.slots.header(index).state != State::Queued {
+            // One that waits for something else than its turn stays where it is.
+            if index == NONE || index == last || self.slots.header(index).state != State::Queued {
                 break;
             }
             self.begin(index);
+            last = index;
         }
         self.handles.entry_mut(entry).beginning[lane as usize] = false;
     }
@@ -210,8 +216,13 @@ impl Engine {
             (Op::Accept { .. }, _) => {
                 let scratch = self.scratch(Address::empty());
                 self.slots.header_mut(index).scratch = Some(scratch);
-                self.shoot(index, false);
+                if self.slots.header(index).op.accepts_many() {
+                    self.accept_on(index);
+                } else {
+                    self.shoot(index, false);
+                }
             }
+            (Op::RecvMany { .. }, _) => self.begin_receiving(index),
             (Op::Steps(_), _) => self.embark(index),
             _ => self.shoot(index, false),
         }

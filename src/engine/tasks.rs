@@ -47,7 +47,6 @@ impl Drop for Current {
 pub(crate) enum Unfinished {
     Aborted,
     Panicked(Box<dyn Any + Send>),
-    Refused(Error),
 }
 
 /// What a loop has of its tasks.

@@ -102,6 +102,9 @@ impl Core {
             let mut engine = self.engine.borrow_mut();
             let start = engine.backend.now();
             engine.earliest = start.nanos().saturating_add(1);
+            if !engine.starved.is_empty() {
+                engine.feed();
+            }
             let entries = self.remote.get().map_or(0, |shared| engine.take_over(shared));
             let present = engine.completions.len().min(engine.completion_budget);
             (start, entries, present, engine.timer_budget)
@@ -202,6 +205,7 @@ impl Engine {
             Op::Steps(Steps { over: Some(over), .. }) => self.end_here(index, over),
             _ if error.is_some() && !engaged => self.end_here(index, error),
             Op::Poll { .. } => self.rearm_poll(index),
+            Op::Accept { .. } | Op::RecvMany { .. } => self.rearm_many(index),
             _ if error.is_some() => {
                 header.state = State::Cancelling;
                 self.cancel_step(index);

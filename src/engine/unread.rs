@@ -54,14 +54,14 @@ impl Engine {
             self.slots.header_mut(index).moved = 0;
             return;
         }
-        if let Op::Accept { accepted } = header.op {
+        if let Op::Accept { accepted, .. } = header.op {
             let Some(connection) = accepted else { return };
             let address = header.scratch.map_or_else(Address::none, |scratch| {
                 // SAFETY: the slot's scratch block holds an `Address`, which the backend has let go of, and nobody looks
                 // at it any more.
                 unsafe { scratch.cast::<Address>().read() }
             });
-            self.slots.header_mut(index).op = Op::Accept { accepted: None };
+            self.slots.header_mut(index).op.set_accepted(None);
             return self.leave_unread(entry, |unread| unread.accepted.push_back((connection, address)));
         }
         let beside = self.beside(index);
@@ -113,6 +113,48 @@ impl Engine {
         bytes
     }
 
+    /// Leaves a connection for whoever accepts next, where it came from being asked for only then.
+    pub(super) fn leave_connection(&mut self, entry: u32, connection: u32) {
+        self.leave_unread(entry, |unread| unread.accepted.push_back((connection, Address::none())));
+    }
+
+    /// Leaves bytes behind what waits at a stream already.
+    pub(super) fn leave_bytes(&mut self, entry: u32, bytes: Vec<u8>) {
+        if self.handles.entry(entry).state == EntryState::Open {
+            let piece = Piece { bytes, taken: 0, beside: None };
+            self.leave_unread(entry, |unread| unread.pieces.push_back(piece));
+        }
+    }
+
+    /// The oldest bytes that wait at a stream.
+    pub(super) fn unread_piece(&mut self, entry: u32) -> Option<Vec<u8>> {
+        let piece = self.unread.get_mut(&entry)?.pieces.pop_front();
+        self.forget_unread(entry);
+        piece.map(|mut piece| piece.bytes.split_off(piece.taken))
+    }
+
+    /// How the stream ended behind all that waits there.
+    pub(super) fn unread_end(&mut self, entry: u32) -> Option<Option<Error>> {
+        let end = self.unread.get_mut(&entry)?.end.take();
+        self.forget_unread(entry);
+        end
+    }
+
+    fn forget_unread(&mut self, entry: u32) {
+        if self.unread.get(&entry).is_some_and(Unread::is_empty) {
+            self.unread.remove(&entry);
+            self.handles.entry_mut(entry).has_unread = false;
+        }
+    }
+
+    /// The oldest connection that waits at a listener.
+    pub(super) fn unread_connection(&mut self, entry: u32) -> Option<u32> {
+        let unread = self.unread.get_mut(&entry)?;
+        let connection = unread.accepted.pop_front().map(|(connection, _)| connection);
+        self.forget_unread(entry);
+        connection
+    }
+
     fn leave_unread(&mut self, entry: u32, leave: impl FnOnce(&mut Unread)) {
         leave(self.unread.entry(entry).or_default());
         self.handles.entry_mut(entry).has_unread = true;
@@ -143,11 +185,23 @@ impl Engine {
             Outcome::Refused(kind) => kind == ErrorKind::Cancelled,
             _ => false,
         };
-        cancelled && self.slots.header(index).state == State::InFlight
+        let header = self.slots.header(index);
+        let free = cancelled && header.state == State::InFlight;
+        let entry = header.handle;
+        // It has something of its own, or is over: another one that waits is to take what is there.
+        if !free && entry != NONE && self.handles.entry(entry).has_unread {
+            self.disturb(entry);
+        }
+        free
     }
 
     /// Lets an operation that isn't with the backend take what waits for it, or gives it to the backend.
     pub(super) fn again(&mut self, index: u32) {
+        match self.slots.header(index).op {
+            Op::Accept { many: true, .. } => return self.accept_on(index),
+            Op::RecvMany { .. } => return self.receive_on(index),
+            _ => {}
+        }
         let handle = self.slots.header(index).handle;
         let unread = handle != NONE && self.handles.entry(handle).has_unread;
         if !unread || !self.take_unread(index) {
@@ -161,7 +215,7 @@ impl Engine {
         let entry = self.slots.header(index).handle;
         let Some(mut unread) = self.unread.remove(&entry) else { return false };
         let ended = match self.slots.header(index).op {
-            Op::Accept { .. } => self.take_connection(index, &mut unread),
+            Op::Accept { many: false, .. } => self.take_connection(index, &mut unread),
             Op::Recv { .. } | Op::RecvVectored { .. } => self.take_bytes(index, &mut unread),
             Op::RecvMessage { .. } | Op::RecvFds { .. } => self.take_message(index, &mut unread),
             _ => None,
@@ -187,7 +241,7 @@ impl Engine {
         unsafe { scratch.cast::<Address>().write(address) };
         let header = self.slots.header_mut(index);
         header.scratch = Some(scratch);
-        header.op = Op::Accept { accepted: Some(connection) };
+        header.op.set_accepted(Some(connection));
         Some(None)
     }
 

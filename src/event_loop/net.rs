@@ -7,10 +7,10 @@ use super::EventLoop;
 use crate::buf::Buffers;
 use crate::handle::Handle;
 use crate::handle::sealed::Handle as _;
-use crate::op::{self, Accepted, Done, Half, SentFile, Spliced};
+use crate::op::{self, Accepted, Done, Event, Half, SentFile, Spliced};
 use crate::{
-    Connection, Error, File, IoBuf, IoBufMut, ListenOptions, Listener, OpId, Stream, TcpListener, TcpOptions,
-    TcpStream,
+    BufferPool, Connection, Error, File, IoBuf, IoBufMut, ListenOptions, Listener, OpId, PooledBuf, Stream,
+    TcpListener, TcpOptions, TcpStream,
 };
 
 /// Connections.
@@ -48,6 +48,15 @@ impl<S> EventLoop<S> {
         self.submit(op::Accept::new(listener), callback)
     }
 
+    /// Accepts one connection after the other: [`op::AcceptMany`].
+    pub fn accept_many<L: Listener>(
+        &self,
+        listener: L,
+        callback: impl FnMut(&mut S, &EventLoop<S>, Event<L::Stream>) + 'static,
+    ) -> OpId {
+        self.submit_many(op::AcceptMany::new(listener), callback)
+    }
+
     /// Connects to an address: [`op::Connect`].
     pub fn connect(
         &self,
@@ -65,6 +74,26 @@ impl<S> EventLoop<S> {
         callback: impl FnOnce(&mut S, &EventLoop<S>, Done<B>) + 'static,
     ) -> OpId {
         self.submit(op::Recv::new(stream, buf), callback)
+    }
+
+    /// Makes a pool of `count` buffers of `size` bytes, from which receives of this loop pick ([`op::RecvMany`]).
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) unless there are 1 to 32,768 buffers of 1 byte to 1 GiB;
+    /// [`OutOfMemory`](crate::ErrorKind::OutOfMemory), also for more than 65,536 pools; see
+    /// `io_uring_register_buf_ring(3)`.
+    pub fn buffer_pool(&self, count: usize, size: usize) -> Result<BufferPool, Error> {
+        self.core.new_pool(count, size).map(BufferPool)
+    }
+
+    /// Receives one buffer after the other, each from the pool: [`op::RecvMany`].
+    pub fn recv_many(
+        &self,
+        stream: impl Stream,
+        pool: &BufferPool,
+        callback: impl FnMut(&mut S, &EventLoop<S>, Event<PooledBuf>) + 'static,
+    ) -> OpId {
+        self.submit_many(op::RecvMany::new(stream, pool), callback)
     }
 
     /// Receives exactly `bytes` bytes: [`op::Recv::exact`].

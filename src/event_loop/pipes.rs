@@ -11,7 +11,8 @@ use crate::{Error, OpId, Pipe};
 /// Pipes, and standard input and output.
 impl<S> EventLoop<S> {
     /// A new pipe: the end to receive from, and the end to send to. Both are close-on-exec; to give one to a child process,
-    /// [`release`](EventLoop::release) or [`duplicate`](EventLoop::duplicate) it.
+    /// [`release`](EventLoop::release) or [`duplicate`](EventLoop::duplicate) it. On Windows both ends do overlapped I/O,
+    /// which few programs can use as their standard streams.
     ///
     /// # Errors
     /// [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors), [`Unsupported`](crate::ErrorKind::Unsupported) (in a
@@ -41,6 +42,15 @@ impl<S> EventLoop<S> {
         callback: impl FnOnce(&mut S, &EventLoop<S>, Result<Pipe, Error>) + 'static,
     ) -> OpId {
         self.submit(op::OpenFifo::new(path, end), callback)
+    }
+
+    /// Makes an instance of a named pipe of Windows, and waits for its client: [`op::AcceptPipe`].
+    pub fn accept_pipe(
+        &self,
+        name: impl AsRef<Path>,
+        callback: impl FnOnce(&mut S, &EventLoop<S>, Result<Pipe, Error>) + 'static,
+    ) -> OpId {
+        self.submit(op::AcceptPipe::new(name), callback)
     }
 
     /// The process's standard input, by a second descriptor: closing the handle leaves the process's own open. It may be

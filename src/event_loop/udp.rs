@@ -20,7 +20,8 @@ impl<S> EventLoop<S> {
     /// [`AddrInUse`](crate::ErrorKind::AddrInUse), [`AddrNotAvailable`](crate::ErrorKind::AddrNotAvailable),
     /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) (a port below 1,024),
     /// [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors),
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) (no IPv6 here; in a [`Simulation`](crate::Simulation)); see bind(2),
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) (no IPv6 here; in a [`Simulation`](crate::Simulation) what
+    /// asks for control data, and a multicast interface); see bind(2),
     /// udp(7).
     ///
     /// ```

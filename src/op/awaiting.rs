@@ -256,8 +256,10 @@ awaitable! {
     [B: IoBuf] WriteFile<B>;
     [] CopyFile;
     [] OpenFifo;
+    [] AcceptPipe;
     [] Poll;
     [] Timer;
     [] NextTick;
     [T: std::marker::Send + 'static] Blocking<T>;
+    [] Resolve;
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Kind, Operation, Options};
 use crate::backend::Work;
-use crate::engine::op::{Describe, End, Offload, Op, Request, Target};
+use crate::engine::op::{Describe, End, Offload, Op, Request, Stops, Target};
 use crate::engine::{Core, drop_quietly};
 use crate::{Error, ErrorKind};
 
@@ -78,7 +78,7 @@ impl<T: Send + 'static> Describe for Blocking<T> {
     }
 
     fn describe(self) -> (Job<T>, Request) {
-        let op = Op::Blocking { ticket: 0, stops: false };
+        let op = Op::Blocking { ticket: 0, stops: Stops::WhenOver };
         (self.job, Request::new(Kind::Blocking, Target::Nothing, op, self.options))
     }
 
@@ -103,18 +103,18 @@ impl<T: Send + 'static> Job<T> {
     where
         F: FnOnce() -> T + Send + 'static,
     {
-        Job(Arc::new(Task { stage: Mutex::new(Stage::Waiting(closure)), stop: None }))
+        Job(Arc::new(Task { stage: Mutex::new(Stage::Waiting(closure)), stop: None, ready: None }))
     }
 
-    /// A job that is told when it is to end.
-    pub(super) fn stoppable<F>(closure: F) -> Job<T>
+    /// A job that is told when it is to end; of nbio's own. `ready` is for where there are no threads.
+    pub(super) fn stoppable<F>(closure: F, ready: Option<Ready>) -> Job<T>
     where
         F: FnOnce(&Stop) -> T + Send + 'static,
     {
         let stop = Arc::new(Stop::default());
         let asked = stop.clone();
         let stage = Mutex::new(Stage::Waiting(move || closure(&asked)));
-        Job(Arc::new(Task { stage, stop: Some(stop) }))
+        Job(Arc::new(Task { stage, stop: Some(stop), ready }))
     }
 
     /// The pool's share.
@@ -138,6 +138,12 @@ impl<T: Send + 'static> Job<T> {
     }
 }
 
+impl<T> fmt::Debug for Job<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").finish_non_exhaustive()
+    }
+}
+
 impl<T> Drop for Job<T> {
     fn drop(&mut self) {
         self.0.discard();
@@ -156,10 +162,15 @@ trait Produce<T>: Work {
     fn discard(&self);
 }
 
+/// Whether a job would not have to wait now: it doesn't from then on.
+pub(super) type Ready = Box<dyn Fn() -> bool + Send + Sync>;
+
 struct Task<F, T> {
     stage: Mutex<Stage<F, T>>,
     /// Of one that can be stopped.
     stop: Option<Arc<Stop>>,
+    /// Of one that may have to wait.
+    ready: Option<Ready>,
 }
 
 /// Whether a job is to end soon.
@@ -242,6 +253,17 @@ where
         if let Some(stop) = &self.stop {
             stop.ask();
         }
+    }
+
+    fn attempt(&self) -> bool {
+        let wanted = matches!(*self.lock(), Stage::Waiting(_));
+        if wanted && self.ready.as_ref().is_some_and(|ready| !ready()) {
+            return false;
+        }
+        if self.stop.is_some() {
+            self.run();
+        }
+        true
     }
 }
 

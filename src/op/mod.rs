@@ -11,17 +11,19 @@
 //! | operation | short method | ends with | io_uring | epoll | simulation |
 //! |---|---|---|---|---|---|
 //! | [`Accept`] | [`accept`](crate::EventLoop::accept) | `Result<Accepted, Error>` | native: `ACCEPT` | readiness: accept(2) | the simulation |
+//! | [`AcceptMany`] | [`accept_many`](crate::EventLoop::accept_many) | [`Event<TcpStream>`](Event) | native: `ACCEPT`, multishot (5.19) | readiness: accept(2) | the simulation |
 //! | [`Connect`] | [`connect`](crate::EventLoop::connect) | `Result<TcpStream, Error>` | native: `CONNECT` | readiness: connect(2) | the simulation |
 //! | [`ConnectUnix`] | [`connect_unix`](crate::EventLoop::connect_unix), [`connect_unix_seqpacket`](crate::EventLoop::connect_unix_seqpacket) | `Result<H, Error>` | native: `CONNECT` | readiness: connect(2) | not supported |
 //! | [`Recv`] | [`recv`](crate::EventLoop::recv), [`recv_exact`](crate::EventLoop::recv_exact) | [`Done<B>`](Done) | native: `RECV`; of a [`Pipe`](crate::Pipe) `READ` | readiness: recv(2); of a pipe preadv2(2) | the simulation |
 //! | [`RecvVectored`] | [`recv_vectored`](crate::EventLoop::recv_vectored) | [`Done<V>`](Done) | native: `RECVMSG`; `READV` | readiness: recvmsg(2); preadv2(2) | the simulation |
+//! | [`RecvMany`] | [`recv_many`](crate::EventLoop::recv_many) | [`Event<PooledBuf>`](Event) | native: `RECV`, multishot, with a ring of buffers (6.0), else readiness | readiness: recv(2) | the simulation |
 //! | [`Send`] | [`send`](crate::EventLoop::send), [`send_all`](crate::EventLoop::send_all) | [`Done<B>`](Done) | native: `SEND`; `WRITE` | readiness: send(2); pwritev2(2) | the simulation |
 //! | [`SendVectored`] | [`send_vectored`](crate::EventLoop::send_vectored) | [`Done<V>`](Done) | native: `SENDMSG`; `WRITEV` | readiness: sendmsg(2); pwritev2(2) | the simulation |
-//! | [`RecvFrom`] | [`recv_from`](crate::EventLoop::recv_from) | [`Datagram<B, A>`](Datagram) | native: `RECVMSG` | readiness: recvmsg(2) | not supported |
-//! | [`RecvMsg`] |  | [`Datagram<V, A>`](Datagram) | native: `RECVMSG` | readiness: recvmsg(2) | not supported |
-//! | [`SendTo`] | [`send_to`](crate::EventLoop::send_to) | [`Done<B>`](Done) | native: `SENDMSG` | readiness: sendmsg(2) | not supported |
-//! | [`SendDatagram`] | [`send_datagram`](crate::EventLoop::send_datagram) | [`Done<B>`](Done) | native: `SENDMSG` | readiness: sendmsg(2) | not supported |
-//! | [`SendMsg`] |  | [`Done<V>`](Done) | native: `SENDMSG` | readiness: sendmsg(2) | not supported |
+//! | [`RecvFrom`] | [`recv_from`](crate::EventLoop::recv_from) | [`Datagram<B, A>`](Datagram) | native: `RECVMSG` | readiness: recvmsg(2) | the simulation |
+//! | [`RecvMsg`] |  | [`Datagram<V, A>`](Datagram) | native: `RECVMSG` | readiness: recvmsg(2) | the simulation |
+//! | [`SendTo`] | [`send_to`](crate::EventLoop::send_to) | [`Done<B>`](Done) | native: `SENDMSG` | readiness: sendmsg(2) | the simulation |
+//! | [`SendDatagram`] | [`send_datagram`](crate::EventLoop::send_datagram) | [`Done<B>`](Done) | native: `SENDMSG` | readiness: sendmsg(2) | the simulation |
+//! | [`SendMsg`] |  | [`Done<V>`](Done) | native: `SENDMSG` | readiness: sendmsg(2) | the simulation |
 //! | [`RecvRecord`] | [`recv_record`](crate::EventLoop::recv_record) | [`Record<B>`](Record) | native: `RECVMSG` | readiness: recvmsg(2) | not supported |
 //! | [`RecvRecordVectored`] |  | [`Record<V>`](Record) | native: `RECVMSG` | readiness: recvmsg(2) | not supported |
 //! | [`SendRecord`] | [`send_record`](crate::EventLoop::send_record) | [`Done<B>`](Done) | native: `SENDMSG` | readiness: sendmsg(2) | not supported |
@@ -29,43 +31,46 @@
 //! | [`RecvFds`] |  | [`ReceivedFds<B>`](ReceivedFds) | native: `RECVMSG` | readiness: recvmsg(2) | not supported |
 //! | [`SendFds`] |  | [`SentFds<B>`](SentFds) | native: `SENDMSG` | readiness: sendmsg(2) | not supported |
 //! | [`Shutdown`] | [`shutdown`](crate::EventLoop::shutdown) | `Result<(), Error>` | a system call that never waits: shutdown(2) | a system call that never waits: shutdown(2) | the simulation |
-//! | [`SendFile`] | [`send_file`](crate::EventLoop::send_file) | [`SentFile`] | other operations: `READ` and `SEND` | other operations: reads and sends | not supported |
+//! | [`SendFile`] | [`send_file`](crate::EventLoop::send_file) | [`SentFile`] | other operations: `READ` and `SEND` | other operations: reads and sends | other operations |
 //! | [`Splice`] | [`splice`](crate::EventLoop::splice) | [`Spliced`] | other operations: `RECV` and `SEND` | other operations: receives and sends | other operations |
 //! | [`Close`] | [`close_then`](crate::EventLoop::close_then) | `Result<(), Error>` | native: `CLOSE` | a system call that never waits: close(2); of a file, or with lingering, the thread pool | the simulation |
-//! | [`Open`] | [`open`](crate::EventLoop::open) | `Result<File, Error>` | native: `OPENAT` | the thread pool: openat(2) | not supported |
-//! | [`ReadAt`] | [`read_at`](crate::EventLoop::read_at), [`read_exact_at`](crate::EventLoop::read_exact_at) | [`Done<B>`](Done) | native: `READ` | the thread pool: pread(2), unless it is in memory | not supported |
-//! | [`ReadAtVectored`] |  | [`Done<V>`](Done) | native: `READV` | the thread pool: preadv(2), unless it is in memory | not supported |
-//! | [`WriteAt`] | [`write_at`](crate::EventLoop::write_at), [`write_all_at`](crate::EventLoop::write_all_at) | [`Done<B>`](Done) | native: `WRITE` | the thread pool: pwrite(2) | not supported |
-//! | [`WriteAtVectored`] |  | [`Done<V>`](Done) | native: `WRITEV` | the thread pool: pwritev(2) | not supported |
-//! | [`Fsync`] | [`fsync`](crate::EventLoop::fsync) | `Result<(), Error>` | native: `FSYNC` | the thread pool: fsync(2) | not supported |
-//! | [`Fdatasync`] | [`fsync`](crate::EventLoop::fsync) | `Result<(), Error>` | native: `FSYNC` | the thread pool: fdatasync(2) | not supported |
-//! | [`Stat`] | [`stat`](crate::EventLoop::stat) | `Result<Metadata, Error>` | native: `STATX` | the thread pool: statx(2) | not supported |
-//! | [`Truncate`] | [`truncate`](crate::EventLoop::truncate) | `Result<(), Error>` | native: `FTRUNCATE` (6.9), else the thread pool | the thread pool: ftruncate(2) | not supported |
-//! | [`Allocate`] |  | `Result<(), Error>` | native: `FALLOCATE` | the thread pool: fallocate(2) | not supported |
-//! | [`Rename`] | [`rename`](crate::EventLoop::rename) | `Result<(), Error>` | native: `RENAMEAT` | the thread pool: renameat2(2) | not supported |
-//! | [`Unlink`] | [`unlink`](crate::EventLoop::unlink) | `Result<(), Error>` | native: `UNLINKAT` | the thread pool: unlinkat(2) | not supported |
-//! | [`Mkdir`] | [`mkdir`](crate::EventLoop::mkdir) | `Result<(), Error>` | native: `MKDIRAT` (5.15), else the thread pool | the thread pool: mkdirat(2) | not supported |
-//! | [`Rmdir`] | [`rmdir`](crate::EventLoop::rmdir) | `Result<(), Error>` | native: `UNLINKAT` | the thread pool: unlinkat(2) | not supported |
-//! | [`Link`] |  | `Result<(), Error>` | native: `LINKAT` (5.15), else the thread pool | the thread pool: linkat(2) | not supported |
-//! | [`Symlink`] |  | `Result<(), Error>` | native: `SYMLINKAT` (5.15), else the thread pool | the thread pool: symlinkat(2) | not supported |
-//! | [`ReadLink`] |  | `Result<PathBuf, Error>` | the thread pool: readlinkat(2) | the thread pool: readlinkat(2) | not supported |
-//! | [`ReadDir`] | [`read_dir`](crate::EventLoop::read_dir) | `Result<Vec<DirEntry>, Error>` | the thread pool: getdents64(2) | the thread pool: getdents64(2) | not supported |
-//! | [`Lock`] |  | `Result<(), Error>` | the thread pool: flock(2) | the thread pool: flock(2) | not supported |
-//! | [`Unlock`] |  | `Result<(), Error>` | the thread pool: flock(2) | the thread pool: flock(2) | not supported |
-//! | [`Read`] | [`read`](crate::EventLoop::read), [`read_exact`](crate::EventLoop::read_exact) | [`Done<B>`](Done) | native: `READ` | the thread pool: pread(2), unless it is in memory | not supported |
-//! | [`Write`] | [`write`](crate::EventLoop::write), [`write_all`](crate::EventLoop::write_all) | [`Done<B>`](Done) | native: `WRITE` | the thread pool: pwrite(2) | not supported |
-//! | [`Seek`] | [`seek`](crate::EventLoop::seek) | `Result<u64, Error>` | native: `STATX` from the end, else nothing | the thread pool: statx(2) from the end, else nothing | not supported |
-//! | [`ReadFile`] | [`read_file`](crate::EventLoop::read_file) | `Result<Vec<u8>, Error>` | other operations: `OPENAT`, `STATX`, `READ`, `CLOSE` | other operations: the same | not supported |
-//! | [`WriteFile`] | [`write_file`](crate::EventLoop::write_file) | [`Done<B>`](Done) | other operations: `OPENAT`, `WRITE`, `CLOSE`; `FSYNC`, `RENAMEAT` | other operations: the same | not supported |
-//! | [`CopyFile`] | [`copy_file`](crate::EventLoop::copy_file) | `Result<CopiedFile, Error>` | the thread pool: ioctl_ficlone(2), copy_file_range(2), read(2), write(2) | the thread pool: ioctl_ficlone(2), copy_file_range(2), read(2), write(2) | not supported |
+//! | [`Open`] | [`open`](crate::EventLoop::open) | `Result<File, Error>` | native: `OPENAT` | the thread pool: openat(2) | the simulation |
+//! | [`ReadAt`] | [`read_at`](crate::EventLoop::read_at), [`read_exact_at`](crate::EventLoop::read_exact_at) | [`Done<B>`](Done) | native: `READ` | the thread pool: pread(2), unless it is in memory | the simulation |
+//! | [`ReadAtVectored`] |  | [`Done<V>`](Done) | native: `READV` | the thread pool: preadv(2), unless it is in memory | the simulation |
+//! | [`WriteAt`] | [`write_at`](crate::EventLoop::write_at), [`write_all_at`](crate::EventLoop::write_all_at) | [`Done<B>`](Done) | native: `WRITE` | the thread pool: pwrite(2) | the simulation |
+//! | [`WriteAtVectored`] |  | [`Done<V>`](Done) | native: `WRITEV` | the thread pool: pwritev(2) | the simulation |
+//! | [`Fsync`] | [`fsync`](crate::EventLoop::fsync) | `Result<(), Error>` | native: `FSYNC` | the thread pool: fsync(2) | the simulation |
+//! | [`Fdatasync`] | [`fsync`](crate::EventLoop::fsync) | `Result<(), Error>` | native: `FSYNC` | the thread pool: fdatasync(2) | the simulation |
+//! | [`Stat`] | [`stat`](crate::EventLoop::stat) | `Result<Metadata, Error>` | native: `STATX` | the thread pool: statx(2) | the simulation |
+//! | [`Truncate`] | [`truncate`](crate::EventLoop::truncate) | `Result<(), Error>` | native: `FTRUNCATE` (6.9), else the thread pool | the thread pool: ftruncate(2) | the simulation |
+//! | [`Allocate`] |  | `Result<(), Error>` | native: `FALLOCATE` | the thread pool: fallocate(2) | the simulation |
+//! | [`Rename`] | [`rename`](crate::EventLoop::rename) | `Result<(), Error>` | native: `RENAMEAT` | the thread pool: renameat2(2) | the simulation |
+//! | [`Unlink`] | [`unlink`](crate::EventLoop::unlink) | `Result<(), Error>` | native: `UNLINKAT` | the thread pool: unlinkat(2) | the simulation |
+//! | [`Mkdir`] | [`mkdir`](crate::EventLoop::mkdir) | `Result<(), Error>` | native: `MKDIRAT` (5.15), else the thread pool | the thread pool: mkdirat(2) | the simulation |
+//! | [`Rmdir`] | [`rmdir`](crate::EventLoop::rmdir) | `Result<(), Error>` | native: `UNLINKAT` | the thread pool: unlinkat(2) | the simulation |
+//! | [`Link`] |  | `Result<(), Error>` | native: `LINKAT` (5.15), else the thread pool | the thread pool: linkat(2) | the simulation |
+//! | [`Symlink`] |  | `Result<(), Error>` | native: `SYMLINKAT` (5.15), else the thread pool | the thread pool: symlinkat(2) | the simulation |
+//! | [`ReadLink`] |  | `Result<PathBuf, Error>` | the thread pool: readlinkat(2) | the thread pool: readlinkat(2) | the simulation |
+//! | [`ReadDir`] | [`read_dir`](crate::EventLoop::read_dir) | `Result<Vec<DirEntry>, Error>` | the thread pool: getdents64(2) | the thread pool: getdents64(2) | the simulation |
+//! | [`Lock`] |  | `Result<(), Error>` | the thread pool: flock(2) | the thread pool: flock(2) | the simulation |
+//! | [`Unlock`] |  | `Result<(), Error>` | the thread pool: flock(2) | the thread pool: flock(2) | the simulation |
+//! | [`Read`] | [`read`](crate::EventLoop::read), [`read_exact`](crate::EventLoop::read_exact) | [`Done<B>`](Done) | native: `READ` | the thread pool: pread(2), unless it is in memory | the simulation |
+//! | [`Write`] | [`write`](crate::EventLoop::write), [`write_all`](crate::EventLoop::write_all) | [`Done<B>`](Done) | native: `WRITE` | the thread pool: pwrite(2) | the simulation |
+//! | [`Seek`] | [`seek`](crate::EventLoop::seek) | `Result<u64, Error>` | native: `STATX` from the end, else nothing | the thread pool: statx(2) from the end, else nothing | the simulation |
+//! | [`ReadFile`] | [`read_file`](crate::EventLoop::read_file) | `Result<Vec<u8>, Error>` | other operations: `OPENAT`, `STATX`, `READ`, `CLOSE` | other operations: the same | other operations |
+//! | [`WriteFile`] | [`write_file`](crate::EventLoop::write_file) | [`Done<B>`](Done) | other operations: `OPENAT`, `WRITE`, `CLOSE`; `FSYNC`, `RENAMEAT` | other operations: the same | other operations |
+//! | [`CopyFile`] | [`copy_file`](crate::EventLoop::copy_file) | `Result<CopiedFile, Error>` | the thread pool: ioctl_ficlone(2), copy_file_range(2), read(2), write(2) | the thread pool: ioctl_ficlone(2), copy_file_range(2), read(2), write(2) | the simulation |
 //! | [`OpenFifo`] | [`open_fifo`](crate::EventLoop::open_fifo) | `Result<Pipe, Error>` | native: `OPENAT` | the thread pool: openat(2) | not supported |
+//! | [`AcceptPipe`] | [`accept_pipe`](crate::EventLoop::accept_pipe) | `Result<Pipe, Error>` | not supported | not supported | not supported |
 //! | [`Poll`] | [`poll`](crate::EventLoop::poll) | `Result<Readiness, Error>` | native: `POLL_ADD` | readiness | not supported |
 //! | [`PollMany`] | [`poll_many`](crate::EventLoop::poll_many) | [`Event<Readiness>`](Event) | native: `POLL_ADD`, multishot | readiness | not supported |
 //! | [`Timer`] | [`timer`](crate::EventLoop::timer) | `Result<(), Error>` | the engine | the engine | the engine |
 //! | [`Interval`] | [`interval`](crate::EventLoop::interval) | [`Event<u64>`](Event) | the engine | the engine | the engine |
 //! | [`Blocking`] | [`run_blocking`](crate::EventLoop::run_blocking) | `Result<T, Error>` | the thread pool | the thread pool | the simulation |
+//! | [`Resolve`] | [`resolve`](crate::EventLoop::resolve) | `Result<Vec<SocketAddr>, Error>` | the thread pool: getaddrinfo(3) | the thread pool: getaddrinfo(3) | the simulation |
 //! | [`NextTick`] | [`next_tick`](crate::EventLoop::next_tick) | `Result<(), Error>` | the engine | the engine | the engine |
 
+mod accept_many;
 mod awaiting;
 mod blocking;
 mod close;
@@ -77,6 +82,8 @@ mod passing;
 mod pipes;
 mod poll;
 mod records;
+mod recv_many;
+mod resolve;
 mod send_file;
 mod splice;
 mod time;
@@ -84,10 +91,13 @@ mod time;
 use std::fmt;
 use std::time::Duration;
 
+use crate::engine::Core;
 use crate::engine::op::{Describe, End};
+use crate::handle::Id;
 use crate::task::{CancelToken, OpFuture};
 use crate::{Error, Instant, IoBuf, Slice};
 
+pub use accept_many::AcceptMany;
 pub use awaiting::{Awaited, Ending, Failed};
 pub use blocking::Blocking;
 pub use close::Close;
@@ -102,9 +112,12 @@ pub use files::{
 pub use local::ConnectUnix;
 pub use net::{Accept, Accepted, Connect, Half, Recv, RecvVectored, Send, SendVectored, Shutdown};
 pub use passing::{ReceivedFds, RecvFds, SendFds, SentFds};
-pub use pipes::OpenFifo;
+pub(crate) use pipes::PipeHow;
+pub use pipes::{AcceptPipe, OpenFifo};
 pub use poll::{Interest, Poll, PollMany, Readiness};
 pub use records::{Record, RecvRecord, RecvRecordVectored, SendRecord, SendRecordVectored};
+pub use recv_many::RecvMany;
+pub use resolve::Resolve;
 pub use send_file::{Progress, SendFile, SentFile};
 pub use splice::{Splice, Spliced};
 pub use time::{Interval, NextTick, Timer};
@@ -166,14 +179,32 @@ pub trait Operation: Describe {
 
 /// Something that can be submitted and brings any number of items before it ends once.
 ///
-/// The trait is sealed. See [`EventLoop::submit_many`](crate::EventLoop::submit_many).
+/// The trait is sealed. See [`EventLoop::submit_many`](crate::EventLoop::submit_many), and
+/// [`task::items`](crate::task::items) for tasks.
 pub trait ManyOperation: Describe {
     /// What each [`Event::Item`] brings.
     type Item: 'static;
 
     /// Makes one from what the engine knows of it.
     #[doc(hidden)]
-    fn item(end: &End) -> Self::Item;
+    fn item(end: &mut End) -> Self::Item;
+
+    /// Makes the last one that nobody has taken yet say what a later one does, too; gives that back if it is to be taken
+    /// for itself.
+    #[doc(hidden)]
+    fn join(last: &mut Self::Item, later: Self::Item) -> Option<Self::Item>;
+
+    /// The handle that items come from, if those that nobody takes belong to whoever asks there next.
+    #[doc(hidden)]
+    fn origin(&self) -> Option<Id> {
+        None
+    }
+
+    /// Nobody will take this one.
+    #[doc(hidden)]
+    fn untaken(item: Self::Item, origin: Option<Id>, core: &Core) {
+        let _ = (item, origin, core);
+    }
 
     /// As [`Operation::timeout`].
     fn timeout(mut self, duration: Duration) -> Self {
@@ -290,6 +321,8 @@ pub enum Kind {
     Listen,
     /// [`Accept`].
     Accept,
+    /// [`AcceptMany`].
+    AcceptMany,
     /// [`Connect`].
     Connect,
     /// [`ConnectUnix`].
@@ -298,6 +331,8 @@ pub enum Kind {
     Recv,
     /// [`RecvVectored`].
     RecvVectored,
+    /// [`RecvMany`].
+    RecvMany,
     /// [`Send`].
     Send,
     /// [`SendVectored`].
@@ -398,6 +433,8 @@ pub enum Kind {
     NextTick,
     /// [`Blocking`].
     Blocking,
+    /// [`Resolve`].
+    Resolve,
     /// `local_address`.
     LocalAddress,
     /// `peer_address`.
@@ -406,6 +443,8 @@ pub enum Kind {
     SetOptions,
     /// `tcp_options`.
     GetOptions,
+    /// `buffer_pool`.
+    BufferPool,
     /// `bind_udp`.
     BindUdp,
     /// `connect_udp`.
@@ -454,6 +493,8 @@ pub enum Kind {
     Pipe,
     /// [`OpenFifo`].
     OpenFifo,
+    /// [`AcceptPipe`].
+    AcceptPipe,
     /// `stdin`, `stdout`, `stderr`.
     Standard,
     /// `remote`, and giving a loop something to do by a [`Remote`](crate::Remote).
@@ -471,9 +512,12 @@ impl fmt::Display for Kind {
             Kind::CancelAll => "cancel_all",
             Kind::Listen => "listen",
             Kind::Accept => "accept",
+            Kind::AcceptMany => "accept_many",
             Kind::Connect => "connect",
             Kind::ConnectUnix => "connect_unix",
             Kind::Recv => "recv",
+            Kind::RecvMany => "recv_many",
+            Kind::BufferPool => "buffer_pool",
             Kind::RecvVectored => "recv_vectored",
             Kind::Send => "send",
             Kind::SendVectored => "send_vectored",
@@ -525,6 +569,7 @@ impl fmt::Display for Kind {
             Kind::Interval => "interval",
             Kind::NextTick => "next_tick",
             Kind::Blocking => "run_blocking",
+            Kind::Resolve => "resolve",
             Kind::LocalAddress => "local_address",
             Kind::PeerAddress => "peer_address",
             Kind::SetOptions => "set_tcp_options",
@@ -553,6 +598,7 @@ impl fmt::Display for Kind {
             Kind::PeerCredentials => "peer_credentials",
             Kind::Pipe => "pipe",
             Kind::OpenFifo => "open_fifo",
+            Kind::AcceptPipe => "accept_pipe",
             Kind::Standard => "standard stream",
             Kind::Remote => "remote",
         })

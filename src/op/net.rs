@@ -65,7 +65,8 @@ impl<L: Listener> Describe for Accept<L> {
 
     fn describe(self) -> ((), Request) {
         let target = Target::Handle(self.listener.id());
-        ((), Request::new(Kind::Accept, target, Op::Accept { accepted: None }, self.options))
+        let op = Op::Accept { accepted: None, many: false, held: false };
+        ((), Request::new(Kind::Accept, target, op, self.options))
     }
 }
 

@@ -273,7 +273,19 @@ impl Describe for PollMany {
 impl ManyOperation for PollMany {
     type Item = Readiness;
 
-    fn item(end: &End) -> Readiness {
+    fn item(end: &mut End) -> Readiness {
         backend::readiness(end.ready)
+    }
+
+    fn join(last: &mut Readiness, later: Readiness) -> Option<Readiness> {
+        *last = Readiness {
+            readable: last.readable || later.readable,
+            writable: last.writable || later.writable,
+            priority: last.priority || later.priority,
+            read_closed: last.read_closed || later.read_closed,
+            hang_up: last.hang_up || later.hang_up,
+            error: last.error || later.error,
+        };
+        None
     }
 }

@@ -170,8 +170,14 @@ impl<O: Describe> Describe for Progress<O> {
 impl<O: Describe> ManyOperation for Progress<O> {
     type Item = u64;
 
-    fn item(end: &End) -> u64 {
+    fn item(end: &mut End) -> u64 {
         end.moved as u64
+    }
+
+    /// They are totals.
+    fn join(last: &mut u64, later: u64) -> Option<u64> {
+        *last = later;
+        None
     }
 }
 

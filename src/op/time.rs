@@ -136,8 +136,13 @@ impl Describe for Interval {
 impl ManyOperation for Interval {
     type Item = u64;
 
-    fn item(end: &End) -> u64 {
+    fn item(end: &mut End) -> u64 {
         end.expirations
+    }
+
+    fn join(last: &mut u64, later: u64) -> Option<u64> {
+        *last = last.saturating_add(later);
+        None
     }
 }
 

@@ -70,7 +70,10 @@ impl<O: Operation> OpFuture<O> {
     }
 
     /// Submits the operation to the running loop; or gives its end, if there is none.
-    fn begin(&mut self, operation: O, context: &mut Context<'_>) -> Poll<Awaited<O>> {
+    fn begin(&mut self, context: &mut Context<'_>) -> Poll<Awaited<O>> {
+        let Stage::Described(operation) = std::mem::replace(&mut self.stage, Stage::Over) else {
+            unreachable!("asked for by `poll`");
+        };
         if self.token.as_ref().is_some_and(CancelToken::is_cancelled) {
             return Poll::Ready(awaited::refuse(operation, ErrorKind::Cancelled).awaited());
         }
@@ -111,28 +114,24 @@ impl<O: Operation> Future for OpFuture<O> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Awaited<O>> {
         let this = self.get_mut();
-        match std::mem::replace(&mut this.stage, Stage::Over) {
-            Stage::Described(operation) => this.begin(operation, context),
-            Stage::Waiting(core, id, place) => {
-                // Put back before it is polled: should a waker panic, it is still there to be dropped.
-                this.stage = Stage::Waiting(core.clone(), id, place);
-                match core.poll_awaited::<O>(id, context.waker()) {
-                    Poll::Ready(Some(output)) => {
-                        this.stage = Stage::Over;
-                        this.leave(place);
-                        Poll::Ready(output.awaited())
-                    }
-                    Poll::Ready(None) | Poll::Pending => Poll::Pending,
-                }
-            }
-            Stage::Over => Poll::Pending,
+        let ended = match &this.stage {
+            Stage::Waiting(core, id, _) => core.poll_awaited::<O>(*id, context.waker()),
+            Stage::Described(_) => return this.begin(context),
+            Stage::Over => return Poll::Pending,
+        };
+        let Poll::Ready(Some(output)) = ended else { return Poll::Pending };
+        if let Stage::Waiting(_, _, place) = std::mem::replace(&mut this.stage, Stage::Over) {
+            this.leave(place);
         }
+        Poll::Ready(output.awaited())
     }
 }
 
 impl<O: Operation> Drop for OpFuture<O> {
     fn drop(&mut self) {
-        if let Stage::Waiting(core, id, place) = std::mem::replace(&mut self.stage, Stage::Over) {
+        if matches!(self.stage, Stage::Waiting(..))
+            && let Stage::Waiting(core, id, place) = std::mem::replace(&mut self.stage, Stage::Over)
+        {
             self.leave(place);
             core.abandon(id);
         }

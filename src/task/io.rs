@@ -20,8 +20,9 @@ const WRITE_BEHIND: usize = 64 * 1024;
 /// Those traits lend memory for the length of one call, which nobody could leave with the system. So every byte is copied
 /// once more than by [`Owned::recv`] and [`Owned::send_all`]: reads through a buffer of 16 KiB, which a stream has while it
 /// waits for bytes, writes through two that hold up to 64 KiB together. A write is done when its bytes are copied; they are
-/// sent at once, in order, and what goes wrong then is told by the next write, flush or shutdown. Flush before dropping it:
-/// what is not sent by then is lost.
+/// sent at once, in order, unless a send is under way: then they wait for its end, and for the next write, flush or shutdown
+/// after that. So flush before waiting for an answer, and before dropping it: what is not sent by then is lost. What goes
+/// wrong is told by the next write, flush or shutdown.
 ///
 /// ```
 /// use nbio::task::{Io, UnixStream};

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::panic::resume_unwind;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use super::future::current;
@@ -100,9 +100,9 @@ impl<T> Future for JoinHandle<T> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
         match &mut self.get_mut().0 {
-            Handle::Task(task) => task.poll_join(context.waker()).map_err(JoinError),
+            Handle::Task(task) => task.poll_join(context.waker()).map_err(JoinError::from),
             Handle::Refused(error) => match error.take() {
-                Some(error) => Poll::Ready(Err(JoinError(Unfinished::Refused(error)))),
+                Some(error) => Poll::Ready(Err(JoinError(Why::Refused(error)))),
                 None => Poll::Pending,
             },
         }
@@ -125,25 +125,46 @@ impl<T> fmt::Debug for JoinHandle<T> {
     }
 }
 
-/// Why a task has no result.
-pub struct JoinError(Unfinished);
+/// Why a task has no result. It is `Send` and `Sync`, so `?` makes any common error of it.
+///
+/// ```
+/// fn shared<E: std::error::Error + Send + Sync + 'static>() {}
+/// shared::<nbio::task::JoinError>();
+/// ```
+pub struct JoinError(Why);
+
+enum Why {
+    Aborted,
+    Refused(Error),
+    /// What a panic carries isn't `Sync`.
+    Panicked(Mutex<Box<dyn Any + Send>>),
+}
+
+impl From<Unfinished> for JoinError {
+    fn from(unfinished: Unfinished) -> JoinError {
+        JoinError(match unfinished {
+            Unfinished::Aborted => Why::Aborted,
+            Unfinished::Panicked(panic) => Why::Panicked(Mutex::new(panic)),
+        })
+    }
+}
 
 impl JoinError {
     /// It was aborted, or its loop was dropped.
     pub fn is_aborted(&self) -> bool {
-        matches!(self.0, Unfinished::Aborted)
+        matches!(self.0, Why::Aborted)
     }
 
     /// It panicked.
     pub fn is_panic(&self) -> bool {
-        matches!(self.0, Unfinished::Panicked(_))
+        matches!(self.0, Why::Panicked(_))
     }
 
     /// Why it never began: [`NoLoop`](crate::ErrorKind::NoLoop), [`LoopGone`](crate::ErrorKind::LoopGone), or what
     /// [`remote`](EventLoop::remote) says.
     pub fn refused(&self) -> Option<Error> {
         match self.0 {
-            Unfinished::Refused(error) => Some(error),
+            Why::Refused(error) => Some(error),
             _ => None,
         }
     }
@@ -154,7 +175,7 @@ impl JoinError {
     /// This error itself, if the task didn't panic.
     pub fn into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
         match self.0 {
-            Unfinished::Panicked(panic) => Ok(panic),
+            Why::Panicked(panic) => Ok(panic.into_inner().unwrap_or_else(PoisonError::into_inner)),
             other => Err(JoinError(other)),
         }
     }
@@ -168,16 +189,23 @@ impl JoinError {
     }
 }
 
+/// What a panic says.
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message").to_owned()
+}
+
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Unfinished::Aborted => f.write_str("the task was aborted"),
-            Unfinished::Panicked(panic) => {
-                let text = panic.downcast_ref::<&str>().copied();
-                let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-                write!(f, "the task panicked: {}", text.unwrap_or("no message"))
+            Why::Aborted => f.write_str("the task was aborted"),
+            Why::Panicked(panic) => {
+                // Copied, as the formatter is the user's code.
+                let text = message_of(&**panic.lock().unwrap_or_else(PoisonError::into_inner));
+                write!(f, "the task panicked: {text}")
             }
-            Unfinished::Refused(error) => error.fmt(f),
+            Why::Refused(error) => error.fmt(f),
         }
     }
 }

@@ -28,14 +28,35 @@
 //! })?;
 //! # Ok::<(), nbio::Error>(())
 //! ```
+//!
+//! # Channels
+//!
+//! Those of other crates work between tasks, and between tasks and other threads:
+//!
+//! ```
+//! let (give, take) = async_channel::bounded(8);
+//! let thread = std::thread::spawn(move || (1..=3).try_for_each(|number| give.send_blocking(number)));
+//! let sum = nbio::block_on(async {
+//!     let mut sum = 0;
+//!     while let Ok(number) = take.recv().await {
+//!         sum += number;
+//!     }
+//!     sum
+//! })?;
+//! assert_eq!(sum, 6);
+//! # thread.join().unwrap().unwrap();
+//! # Ok::<(), nbio::Error>(())
+//! ```
 
 mod buffered;
 mod cancel;
 mod file;
+mod file_io;
 mod future;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod io;
+mod items;
 mod join;
 mod net;
 mod owned;
@@ -48,10 +69,12 @@ use crate::{Error, EventLoop, OpId};
 
 pub use buffered::{BufReader, BufWriter};
 pub use cancel::{CancelToken, Cancelled};
+pub use file_io::FileIo;
 pub use future::OpFuture;
 #[cfg(feature = "hyper")]
 pub use hyper::Hyper;
 pub use io::Io;
+pub use items::{Items, items};
 pub use join::{JoinError, JoinHandle, block_on, spawn};
 pub use owned::Owned;
 pub use split::{

@@ -407,6 +407,15 @@ impl Pipe {
         op::OpenFifo::new(path, end).await.map(|handle| Owned::on(&core, handle))
     }
 
+    /// Waits for a client of a named pipe of Windows: [`op::AcceptPipe`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn accept(name: impl AsRef<Path>) -> Result<Pipe, Error> {
+        let core = current(Kind::AcceptPipe)?;
+        op::AcceptPipe::new(name).await.map(|handle| Owned::on(&core, handle))
+    }
+
     /// As [`EventLoop::stdin`](crate::EventLoop::stdin).
     ///
     /// # Errors

@@ -274,3 +274,13 @@ impl<'a, L: Listener> Incoming<'a, L> {
         Poll::Ready(accepted.map(|new| (Owned::on(self.listener.core(), new.stream), new.peer)))
     }
 }
+
+/// It never ends. An error doesn't end it either.
+#[cfg(feature = "futures-core")]
+impl<L: Listener> futures_core::Stream for Incoming<'_, L> {
+    type Item = Result<Connected<L>, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Incoming::poll_next(self.get_mut(), context).map(Some)
+    }
+}

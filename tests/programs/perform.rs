@@ -1,13 +1,13 @@
 //! Carries out steps: from `main`, from callbacks, and from the drops of closures.
 
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use nbio::{Error, ErrorKind, Event, Half, Instant, ManyOperation, OpId, Operation, TcpStream, op};
+use nbio::{
+    Error, ErrorKind, Event, Half, Instant, ManyOperation, OpId, Operation, OwnedDescriptor, TcpStream, op,
+};
 
-use rustix::fs::OFlags;
-
+use super::descriptors::{change_mode, stream_of};
 use super::judge;
 use super::step::{Limit, Plan, Step};
 use super::tracked::Ballast;
@@ -458,23 +458,29 @@ fn readopt(world: &Rc<World>, io: &Io, end: usize, nonblocking: bool) {
         }
         Err(error) => {
             let kind = error.kind();
-            let right = if closed { kind == ErrorKind::StaleHandle } else { kind == ErrorKind::Busy && any };
+            let right = match kind {
+                ErrorKind::StaleHandle => closed,
+                ErrorKind::Busy => !closed && any,
+                // Some systems never let go of what was used on a port.
+                ErrorKind::Unsupported => cfg!(windows) && nonblocking && !closed,
+                _ => false,
+            };
             world.check(right, || format!("release of end {end}: {error}"));
         }
     }
 }
 
 /// `None` (and closed) if the peer has reset the connection: then it is no connection any more.
-fn adopt(io: &Io, descriptor: OwnedFd) -> Option<TcpStream> {
-    let socket = std::net::TcpStream::from(descriptor);
-    let flags = rustix::fs::fcntl_getfl(&socket).expect("fcntl on a socket");
-    // The other mode.
-    socket.set_nonblocking(!flags.contains(OFlags::NONBLOCK)).expect("fcntl on a socket");
+fn adopt(io: &Io, descriptor: OwnedDescriptor) -> Option<TcpStream> {
+    let socket = stream_of(descriptor);
+    change_mode(&socket);
     match io.adopt(socket) {
         Ok(name) => Some(name),
         Err(rejected) => {
-            let socket = std::net::TcpStream::from(rejected.descriptor);
-            assert!(socket.peer_addr().is_err(), "adopting a connected socket: {}", rejected.error);
+            let socket = stream_of(rejected.descriptor);
+            // Where a socket can't leave its port it can't be adopted again, and is closed.
+            let bound = cfg!(windows) && rejected.error.kind() == ErrorKind::Busy;
+            assert!(bound || socket.peer_addr().is_err(), "adopting a connected socket: {}", rejected.error);
             None
         }
     }

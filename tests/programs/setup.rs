@@ -3,14 +3,16 @@
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use nbio::{Builder, ErrorKind, EventLoop, Half, OpId, Operation, Simulation, TcpOptions, op};
+use nbio::{
+    Builder, ErrorKind, EventLoop, Half, OpId, Operation, OwnedDescriptor, Simulation, TcpOptions, op,
+};
 
 use super::address::own_address;
 use super::content::{self, LONGEST, Moved, Sent};
+use super::descriptors::stream_of;
 use super::step::{Pair, Program};
 use super::world::{Io, Peer, ThreadPeer, World};
 
@@ -219,9 +221,9 @@ fn count_pair(world: &Rc<World>, io: &Io, first: usize, second: usize) {
 }
 
 /// What is left in two sockets, and how reading it ended.
-fn rests_of_sockets(ends: [OwnedFd; 2]) -> [(Vec<u8>, Result<(), String>); 2] {
+fn rests_of_sockets(ends: [OwnedDescriptor; 2]) -> [(Vec<u8>, Result<(), String>); 2] {
     let sockets = ends.map(|descriptor| {
-        let socket = TcpStream::from(descriptor);
+        let socket = stream_of(descriptor);
         socket.set_nonblocking(false).expect("fcntl on a socket");
         socket.set_read_timeout(Some(Duration::from_secs(10))).expect("not zero");
         // It may have been done before, and then fails if the peer has done so, too.

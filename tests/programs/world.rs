@@ -205,8 +205,12 @@ impl World {
         let mut inner = self.inner.borrow_mut();
         let index = inner.ends.len();
         let mut peer = Peer::Unknown;
-        if let Some((local, remote)) = addresses
-            && let Some(at) = inner.ends.iter().position(|end| end.addresses == (remote, local))
+        // A connection that is over may have had the same addresses: its ends know each other already.
+        let is_other = |end: &End, (local, remote)| {
+            end.addresses == (remote, local) && matches!(end.peer, Peer::Unknown)
+        };
+        if let Some(addresses) = addresses
+            && let Some(at) = inner.ends.iter().rposition(|end| is_other(end, addresses))
         {
             inner.ends[at].peer = Peer::End(index);
             peer = Peer::End(at);

@@ -3,6 +3,8 @@
 
 #[path = "../backends/mod.rs"]
 mod backends;
+mod datagrams;
+mod disk;
 #[path = "../programs/mod.rs"]
 mod programs;
 mod same;

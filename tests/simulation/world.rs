@@ -414,12 +414,10 @@ fn connected(io: &EventLoop, listener: TcpListener) -> [TcpStream; 2] {
     [ends[0], ends[1]]
 }
 
-/// Documented: no UDP here, nor does a socket of the system come in.
+/// Documented: a socket of the system doesn't come in.
 #[test]
-fn datagrams_are_unsupported() {
+fn sockets_of_the_system_stay_outside() {
     let io: EventLoop = io(&Simulation::new(1));
-    let error = io.bind_udp(([127, 0, 0, 1], 0)).unwrap_err();
-    assert_eq!((error.kind(), error.operation()), (ErrorKind::Unsupported, op::Kind::BindUdp));
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     assert_eq!(io.adopt::<nbio::UdpSocket>(socket).unwrap_err().error.kind(), ErrorKind::Unsupported);
     let system: EventLoop = EventLoop::new().unwrap();
@@ -428,36 +426,6 @@ fn datagrams_are_unsupported() {
     assert_eq!(refused.error.kind(), ErrorKind::Unsupported);
     let there = refused.value;
     assert!(system.attach(there).is_ok());
-}
-
-/// There are no files: each operation ends with an error that names it, and no handle is ever made.
-#[test]
-fn files_are_unsupported() {
-    fn unsupported<O: Operation<Output = Result<T, nbio::Error>>, T: std::fmt::Debug + 'static>(
-        operation: O,
-    ) {
-        let io: EventLoop = io(&Simulation::new(1));
-        let ended = Rc::new(Cell::new(None));
-        let end = ended.clone();
-        io.submit(operation, move |_, _, result| end.set(Some(result.unwrap_err().kind())));
-        io.run().unwrap();
-        assert_eq!(ended.get(), Some(ErrorKind::Unsupported));
-    }
-    unsupported(op::Open::new("/"));
-    unsupported(op::Stat::new("/"));
-    unsupported(op::Rename::new("/", "/"));
-    unsupported(op::Unlink::new("/"));
-    unsupported(op::Rmdir::new("/"));
-    unsupported(op::Mkdir::new("/"));
-    unsupported(op::Link::new("/", "/"));
-    unsupported(op::Symlink::new("/", "/"));
-    unsupported(op::ReadLink::new("/"));
-    unsupported(op::ReadDir::new("/"));
-    unsupported(op::ReadFile::new("/"));
-    unsupported(op::CopyFile::new("/", "/"));
-    let io: EventLoop = io(&Simulation::new(1));
-    let rejected = io.adopt::<nbio::File>(std::fs::File::open("/").unwrap()).unwrap_err();
-    assert_eq!(rejected.error.kind(), ErrorKind::Unsupported);
 }
 
 /// What is on its way to a socket that is gone (here: a second reset) reaches none that got its place.

@@ -1,13 +1,15 @@
 //! Development tasks: `cargo xtask mutate`, `cargo xtask fuzz`, `cargo xtask trace`, `cargo xtask cross`,
-//! `cargo xtask lint-tree`.
+//! `cargo xtask windows`, `cargo xtask lint-tree`.
 
 mod cross;
+mod debian;
 mod fuzz;
 mod lint_tree;
 mod mutate;
 mod scratch;
 mod tests;
 mod trace;
+mod windows;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,6 +21,7 @@ usage: cargo xtask mutate [--list] [NAME…]   break a copy of the crate on purp
        cargo xtask fuzz --seeds N [--from S] run random programs in simulations; new ones, unless told from which seed
        cargo xtask trace                     what is native makes no system calls of its own (needs strace)
        cargo xtask cross [TARGET…]           compile for other systems, tests and documentation too (Debian)
+       cargo xtask windows [COMMAND …]       cargo's COMMAND for Windows under Wine; without, all tests; `env` for shells
        cargo xtask lint-tree                 check what rustc and clippy don't";
 
 /// Why a task failed, for people.
@@ -42,6 +45,10 @@ fn run() -> Result<bool, Failure> {
     let (mut list, mut seeds, mut from) = (false, None, None);
     while let Some(argument) = arguments.next()? {
         match argument {
+            // All that follows is for cargo.
+            Value(word) if words.is_empty() && word == "windows" => {
+                return windows::run(&root()?, &arguments.raw_args()?.collect::<Vec<_>>());
+            }
             Value(word) => words.push(word.string()?),
             Long("list") => list = true,
             Long("seeds") => seeds = Some(arguments.value()?.parse()?),

@@ -5,11 +5,10 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use nbio::{ErrorKind, EventLoop};
-use rustix::io::Errno;
 
 use crate::child::{self, forbid};
 use crate::support::{Case, Slot, Subject, own_address};
-use crate::system;
+use crate::system::{self, Errno};
 use crate::wire::{Io, keep};
 
 pub const CASES: &[Case] = &[
@@ -92,8 +91,7 @@ fn submitted_at_exit(subject: &Subject) {
     let mut in_child = false;
     child::run_prepared(subject, case, tell, |_| {
         in_child = true;
-        // SAFETY: the handler is a function without arguments that doesn't unwind.
-        assert_eq!(unsafe { libc::atexit(at_exit) }, 0);
+        system::at_exit(at_exit);
     });
     if !in_child {
         // The child has connected, or never will.

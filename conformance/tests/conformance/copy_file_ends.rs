@@ -1,6 +1,6 @@
 //! Copying files: ended before its time at every moment.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use nbio::{ErrorKind, Event, Operation, op};
 
 use crate::blocking::Crowd;
 use crate::copy_file::MIB;
+use crate::disk;
 use crate::folder::Folder;
 use crate::hanging::idle;
 use crate::support::{Case, Drops, Slot, Subject};
@@ -51,7 +52,7 @@ impl Place {
             (self.folder.names(), self.folder.open_descriptors()),
             (vec!["from".into(), "to".into()], 0)
         );
-        let there = std::fs::read(self.folder.at("to")).unwrap();
+        let there = disk::read(self.folder.at("to")).unwrap();
         assert!(there == b"old" || there == self.contents);
         there != b"old"
     }
@@ -108,24 +109,41 @@ fn between_portions(subject: &Subject) {
     }
 }
 
-/// Copies, and does something after so many items of progress, or turns of the loop; it is given the last item.
+/// Copies, and does something after so many turns of the loop, or in the callback of so many items of progress, of which it
+/// is given the last. Only there is it certain how far the copy has got: each turn of the loop begins another portion.
 fn interrupted(
     io: &Io,
     place: &Place,
     moment: usize,
-    interrupt: impl FnOnce(nbio::OpId, Option<u64>),
+    interrupt: impl FnOnce(&Io, nbio::OpId, Option<u64>) + 'static,
 ) -> Slot<Option<ErrorKind>> {
-    let (items, ended) = (Slot::new(), Slot::new());
-    let (item, end) = (items.clone(), ended.clone());
-    let id = io.submit_many(place.copy().progress(), move |_, _, event| match event {
-        Event::Item(bytes) => item.put(bytes),
+    let ended = Slot::new();
+    let (end, own) = (ended.clone(), Rc::new(Cell::new(None)));
+    let (interrupt, called) = (Rc::new(Cell::new(Some(interrupt))), Rc::new(Cell::new(false)));
+    let (of_items, mine, calling) = (interrupt.clone(), own.clone(), called.clone());
+    let mut to_come = moment.checked_sub(2);
+    let id = io.submit_many(place.copy().progress(), move |_, io, event| match event {
+        Event::Item(bytes) => {
+            to_come = to_come.and_then(|items| items.checked_sub(1));
+            if to_come == Some(0)
+                && let (Some(id), Some(interrupt)) = (mine.get(), of_items.take())
+            {
+                calling.set(true);
+                interrupt(io, id, Some(bytes));
+            }
+        }
         Event::End(result) => end.put(kind(result)),
     });
-    match moment.checked_sub(3) {
-        None => turn(io, moment),
-        Some(most) => drive(io, || items.len() > most || ended.len() > 0),
+    own.set(Some(id));
+    if moment >= 3 {
+        // It is called there, unless the copy is over sooner.
+        drive(io, || called.get() || ended.len() > 0);
+        return ended;
     }
-    interrupt(id, items.take().pop());
+    turn(io, moment);
+    if let Some(interrupt) = interrupt.take() {
+        interrupt(io, id, None);
+    }
     ended
 }
 
@@ -136,16 +154,17 @@ const MOMENTS: usize = 6;
 fn cancelled(subject: &Subject) {
     let (place, io): (_, Io) = (Place::new(), subject.io());
     for moment in 0..MOMENTS {
-        let mut in_the_middle = false;
-        let ended = interrupted(&io, &place, moment, |id, copied| {
-            // The last portion takes another turn of the loop.
-            in_the_middle = copied.is_some_and(|bytes| bytes <= SIZE as u64 / 2);
-            assert!(io.cancel(id) || !in_the_middle);
+        let in_the_middle = Rc::new(Cell::new(false));
+        let middle = in_the_middle.clone();
+        let ended = interrupted(&io, &place, moment, move |io, id, copied| {
+            // The next portion may be copied already, but not the last one, which takes another turn of the loop.
+            middle.set(copied.is_some_and(|bytes| bytes <= SIZE as u64 / 2));
+            assert!(io.cancel(id) || !middle.get());
         });
         drive(&io, || ended.len() > 0);
         let copied = place.is_copied();
         match ended.one() {
-            None => assert!(copied && !in_the_middle && moment > 0),
+            None => assert!(copied && !in_the_middle.get() && moment > 0),
             Some(end) => assert!(end == ErrorKind::Cancelled && !copied),
         }
         idle(&io);
@@ -160,7 +179,7 @@ fn cancelled_when_done(subject: &Subject) {
     let id = io.submit(op::CopyFile::new(&from, &to), keep(&ended));
     // It is there, and the loop has not been told.
     io.tick(Some(Duration::ZERO)).unwrap();
-    while std::fs::read(&to).ok().as_deref() != Some(b"new") {
+    while disk::read(&to).ok().as_deref() != Some(b"new") {
         std::thread::yield_now();
     }
     assert!(io.cancel(id) || ended.len() == 1);
@@ -188,11 +207,12 @@ fn late(subject: &Subject) {
 fn removed(subject: &Subject) {
     let (place, io): (_, Io) = (Place::new(), subject.io());
     for moment in 0..MOMENTS {
-        let asked = RefCell::new(false);
-        let ended = interrupted(&io, &place, moment, |id, _| *asked.borrow_mut() = io.remove(id));
+        let asked = Rc::new(Cell::new(false));
+        let removed = asked.clone();
+        let ended = interrupted(&io, &place, moment, move |io, id, _| removed.set(io.remove(id)));
         idle(&io);
         let copied = place.is_copied();
-        if !asked.take() {
+        if !asked.get() {
             assert!(ended.one().is_none() && copied);
         }
         assert_eq!(ended.len(), 0);
@@ -204,7 +224,7 @@ fn dropped(subject: &Subject) {
     let place = Place::new();
     for moment in 0..MOMENTS {
         let io: Io = subject.io();
-        interrupted(&io, &place, moment, |_, _| ());
+        interrupted(&io, &place, moment, |_, _, _| ());
         drop(io);
         // The pool's thread is done with it soon.
         while place.folder.open_descriptors() > 0 {
@@ -234,7 +254,7 @@ fn many(subject: &Subject) {
     assert!(ended.iter().map(|end| end.0).eq(0..100));
     assert!(ended.iter().all(|&(number, end)| end == (number % 7 == 0).then_some(ErrorKind::Cancelled)));
     for name in folder.names() {
-        assert!(std::fs::read(folder.at(&name)).unwrap() == contents, "{name}");
+        assert!(disk::read(folder.at(&name)).unwrap() == contents, "{name}");
     }
     assert_eq!(folder.open_descriptors(), 0);
 }

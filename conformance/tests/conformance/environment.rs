@@ -5,13 +5,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use nbio::{Backend, Builder, ErrorKind, EventLoop, op};
-use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::child::{self, forbid};
-use crate::hanging::{Hanging, idle};
-use crate::support::{Case, Subject, listen, long};
-use crate::system;
+use crate::hanging::Hanging;
+use crate::support::{Case, Subject};
+use crate::system::{self, Errno, Resource, Rlimit, descriptors, getrlimit, setrlimit};
 
 pub const CASES: &[Case] = &[
     Case { name: "variable_chooses_the_backend", run: variable_chooses_the_backend },
@@ -20,7 +18,6 @@ pub const CASES: &[Case] = &[
     Case { name: "without_io_uring_it_starts_on_epoll", run: without_io_uring_it_starts_on_epoll },
     Case { name: "too_little_memory_for_the_ring", run: too_little_memory_for_the_ring },
     Case { name: "no_descriptor_left_for_the_ring", run: no_descriptor_left_for_the_ring },
-    Case { name: "descriptors_are_given_back", run: descriptors_are_given_back },
 ];
 
 const VARIABLE: &str = "NBIO_BACKEND";
@@ -209,58 +206,5 @@ fn no_descriptor_left_for_the_ring(subject: &Subject) {
         setrlimit(Resource::Nofile, had).unwrap();
         assert_eq!(built.unwrap_err().kind(), ErrorKind::TooManyDescriptors);
         drop(subject.io::<()>());
-    });
-}
-
-/// How many descriptors this process has.
-pub fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
-/// Guarantee 5: whatever was in flight, every descriptor is closed when the loop is gone.
-fn descriptors_are_given_back(subject: &Subject) {
-    child::run(subject, "environment::descriptors_are_given_back", |subject| {
-        subject.full_address();
-        drop(subject.io::<()>());
-        let before = descriptors();
-        for round in 0..if long() { 100 } else { 8 } {
-            let io: EventLoop = subject.io();
-            let hanging = Hanging::submit(subject, &io);
-            let (listener, address) = listen(&io);
-            for nth in 0..300 {
-                io.accept(listener, |_, _, _| ());
-                let connect = io.connect(address, |_, _, _| ());
-                match nth % 3 {
-                    0 => assert!(io.cancel(connect)),
-                    1 => assert!(io.remove(connect)),
-                    _ => {}
-                }
-                let (stream, _peer) = subject.pair(&io);
-                io.recv(stream, [0; 4], |_, _, _| ());
-                if nth % 2 == 0 {
-                    io.close(stream);
-                }
-            }
-            assert!(descriptors() > before + 300);
-            (0..round % 4).for_each(|_| io.tick(Some(Duration::ZERO)).unwrap());
-            if round % 2 == 0 {
-                hanging.close_handles(&io);
-            }
-            drop((io, hanging));
-            assert_eq!(descriptors(), before, "round {round}");
-        }
-        // And while the loop lives: of what was cancelled, removed, closed and released.
-        let io: EventLoop = subject.io();
-        let before = descriptors();
-        let hanging = Hanging::start(subject, &io);
-        for (nth, (_, id)) in hanging.ids.iter().enumerate() {
-            assert!(if nth % 2 == 0 { io.cancel(*id) } else { io.remove(*id) });
-        }
-        hanging.close_handles(&io);
-        let (stream, peer) = subject.pair(&io);
-        drop((io.release(stream).unwrap(), peer));
-        idle(&io);
-        drop(hanging);
-        assert_eq!(descriptors(), before);
     });
 }

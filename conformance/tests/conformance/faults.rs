@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nbio::{ErrorKind, Event, EventLoop, OpId, TcpOptions};
 
-use crate::support::{Case, Drops, Slot, Subject};
+use crate::support::{Case, Drops, Slot, Subject, drop_quickly};
 
 pub const CASES: &[Case] = &[
     Case { name: "dropping_the_loop_closes_at_once_what_was_ending", run: drop_closes_what_was_ending },
@@ -19,9 +19,6 @@ pub const CASES: &[Case] = &[
     Case { name: "dropping_the_loop_does_not_linger", run: drop_does_not_linger },
 ];
 
-/// Much less than any of the limits used here, much more than anything takes.
-const SOON: Duration = Duration::from_millis(700);
-
 /// Guarantees 5 and 6: the last operation of a closing handle has completed but not called back when the loop is
 /// dropped. The descriptor is closed all the same, and nobody waits for a second.
 fn drop_closes_what_was_ending(subject: &Subject) {
@@ -31,9 +28,7 @@ fn drop_closes_what_was_ending(subject: &Subject) {
     io.tick(Some(Duration::ZERO)).unwrap();
     io.close(stream);
     io.tick(Some(Duration::from_secs(5))).unwrap();
-    let start = Instant::now();
-    drop(io);
-    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    drop_quickly(io);
     peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0, "the descriptor is closed");
 }
@@ -167,9 +162,9 @@ fn drop_does_not_linger(subject: &Subject) {
     socket.set_nonblocking(true).unwrap();
     while socket.write(&[0; 1 << 16]).is_ok() {}
     let stream: nbio::TcpStream = io.adopt(socket).unwrap();
-    let linger = TcpOptions::default().linger(nbio::Linger::Wait(Duration::from_secs(8)));
+    let linger = TcpOptions::default().linger(nbio::Linger::Wait(Duration::from_secs(100)));
     io.set_tcp_options(stream, linger).unwrap();
     let start = Instant::now();
     drop(io);
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(50), "{:?}", start.elapsed());
 }

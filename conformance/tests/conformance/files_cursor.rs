@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nbio::{Done, ErrorKind, File, op};
 
+use crate::disk;
 use crate::folder::{Folder, assert_error, end_of, open, why};
 use crate::hanging::{Tracked, idle};
 use crate::support::{Case, Drops, Slot, Subject};
@@ -28,7 +29,7 @@ fn each_begins_where_the_last_ended(subject: &Subject) {
     let file = open(&io, &path);
     assert_eq!(end_of(&io, op::Write::new(file, "hello, ").all()).bytes, 7);
     assert_eq!(end_of(&io, op::Write::new(file, "world")).bytes, 5);
-    assert_eq!(std::fs::read(&path).unwrap(), b"hello, world");
+    assert_eq!(disk::read(&path).unwrap(), b"hello, world");
     let done = end_of(&io, op::Read::new(file, [0; 4]));
     assert_eq!((done.bytes, done.result), (0, Ok(())));
     assert_eq!(end_of(&io, op::Seek::new(file, SeekFrom::Start(0))), Ok(0));
@@ -79,7 +80,7 @@ fn many_take_their_turns(subject: &Subject) {
     }
     io.run().unwrap();
     assert_eq!(sought.one(), Ok(0));
-    assert!(std::fs::read(&path).unwrap() == contents);
+    assert!(disk::read(&path).unwrap() == contents);
     let ended = ended.take();
     assert!(ended.iter().enumerate().all(|(at, &(nth, result))| (nth, result) == (at, Ok(()))));
     let read = read.take().concat();
@@ -98,7 +99,7 @@ fn seek_from_everywhere(subject: &Subject) {
     assert_eq!((seek(SeekFrom::End(0)), read()), (Ok(10), *b"---"));
     assert_eq!(seek(SeekFrom::End(5)), Ok(15));
     assert_eq!(end_of(&io, op::Write::new(file, "!").all()).bytes, 1);
-    assert_eq!(std::fs::read(folder.at("file")).unwrap(), b"0123456789\0\0\0\0\0!");
+    assert_eq!(disk::read(folder.at("file")).unwrap(), b"0123456789\0\0\0\0\0!");
     assert_eq!(seek(SeekFrom::Start(6 << 32)), Ok(6 << 32));
     assert_eq!(end_of(&io, op::Write::new(file, "far").all()).bytes, 3);
     assert_eq!(seek(SeekFrom::End(-3)), Ok(6 << 32));
@@ -203,7 +204,7 @@ fn removed_breaks_nothing(subject: &Subject) {
     assert_eq!(end_of_one(&io, op::WriteAt::new(file, "half", 0)).bytes, 4);
     // Until it has taken that.
     let look = io.duplicate(file).unwrap();
-    crate::wire::drive(&io, || rustix::io::ioctl_fionread(&look) == Ok(0));
+    crate::wire::drive(&io, || crate::system::unread(&look) == 0);
     turn(&io, 3);
     assert!(io.remove(removed));
     assert_eq!(end_of_one(&io, op::WriteAt::new(file, "rest", 0)).bytes, 4);
@@ -223,7 +224,7 @@ fn cursor_goes_along(subject: &Subject) {
     let file = other.attach(io.detach(file).unwrap()).unwrap();
     assert_eq!(&end_of(&other, op::Read::new(file, [0; 2])).buf, b"67");
     // A file that comes to the same place in the table begins at 0.
-    let next: File = io.adopt(std::fs::File::open(folder.at("file")).unwrap()).unwrap();
+    let next: File = end_of(&io, op::Open::new(folder.at("file"))).unwrap();
     assert_eq!(&end_of(&io, op::Read::new(next, [0; 2])).buf, b"01");
 }
 

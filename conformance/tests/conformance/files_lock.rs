@@ -1,10 +1,10 @@
 //! Advisory locks.
 
-use std::fs::TryLockError;
 use std::time::Duration;
 
 use nbio::{Error, ErrorKind, File, Operation, op};
 
+use crate::disk;
 use crate::folder::{Folder, assert_error, end_of};
 use crate::hanging::idle;
 use crate::support::{Case, Slot, Subject};
@@ -19,16 +19,16 @@ pub const CASES: &[Case] = &[
     Case { name: "dropping_the_loop_ends_waiting_locks", run: dropping_the_loop },
 ];
 
-fn handles(subject: &Subject) -> (Io, Folder, File, std::fs::File) {
+fn handles(subject: &Subject) -> (Io, Folder, File, disk::File) {
     let (io, folder): (Io, _) = (subject.io(), Folder::new());
     let path = folder.file("file", "");
     let file = end_of(&io, op::Open::new(&path)).unwrap();
-    (io, folder, file, std::fs::File::open(&path).unwrap())
+    (io, folder, file, disk::File::open(&path).unwrap())
 }
 
-fn is_locked(std: &std::fs::File) -> bool {
-    let tried = std.try_lock();
-    let locked = matches!(tried, Err(TryLockError::WouldBlock));
+fn is_locked(std: &disk::File) -> bool {
+    let tried = std.try_lock(false);
+    let locked = tried.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
     if tried.is_ok() {
         std.unlock().unwrap();
     }
@@ -49,7 +49,7 @@ fn locks_exclude(subject: &Subject) {
     // Shared ones don't exclude each other.
     assert_eq!(end_of(&io, op::Lock::new(file).shared()), Ok(()));
     assert_eq!(end_of(&io, op::Lock::new(other).shared().no_wait()), Ok(()));
-    assert!(is_locked(&std) && std.try_lock_shared().is_ok());
+    assert!(is_locked(&std) && std.try_lock(true).is_ok());
     std.unlock().unwrap();
     let stale = other;
     io.close(other);

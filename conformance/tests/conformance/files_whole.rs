@@ -1,11 +1,11 @@
 //! Whole files, and memory for unbuffered ones.
 
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use nbio::{AlignedBuf, Done, ErrorKind, IoBuf, Operation, op};
 
+use crate::disk;
 use crate::folder::{Folder, assert_error, end_of, why};
 use crate::hanging::{Tracked, idle};
 use crate::support::{Case, Drops, Slot, Subject};
@@ -40,7 +40,7 @@ fn read_file(subject: &Subject) {
     let bad = op::ReadFile::new("zero\0byte");
     assert_error(end_of(&io, bad), ErrorKind::InvalidInput, op::Kind::ReadFile);
     // More than any memory.
-    let huge = std::fs::File::create(folder.at("huge")).unwrap();
+    let huge = disk::File::create(folder.at("huge")).unwrap();
     if huge.set_len(1 << 43).is_ok() {
         let huge = op::ReadFile::new(folder.at("huge")).timeout(Duration::from_millis(50));
         let kind = kind(end_of(&io, huge)).unwrap();
@@ -81,11 +81,11 @@ fn write_file(subject: &Subject) {
             let write = op::WriteFile::new(&path, contents.to_vec()).mode(0o640);
             let done = end_of(&io, if atomic { write.atomic() } else { write });
             assert_eq!((done.bytes, done.result, done.buf.len()), (contents.len(), Ok(()), contents.len()));
-            assert!(std::fs::read(&path).unwrap() == contents);
+            assert!(disk::read(&path).unwrap() == contents);
             assert_eq!((folder.names(), folder.open_descriptors()), (vec!["file".to_owned()], 0));
         }
     }
-    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(system::is_mode(disk::metadata(&path).unwrap().mode(), 0o640));
     for path in [folder.path(), &folder.at("no/where"), "zero\0byte".as_ref(), "".as_ref()] {
         let done = end_of(&io, op::WriteFile::new(path, "text"));
         assert_eq!((done.bytes, done.buf), (0, "text"));
@@ -96,12 +96,14 @@ fn write_file(subject: &Subject) {
 fn atomic_write(subject: &Subject) {
     let (io, folder): (Io, _) = (subject.io(), Folder::new());
     let path = folder.file("file", "old");
-    let old = std::fs::File::open(&path).unwrap();
+    let old = disk::File::open(&path).unwrap();
     assert_eq!(end_of(&io, op::WriteFile::new(&path, "new").atomic()).result, Ok(()));
     // Who had the old one open still has that.
-    assert_eq!(std::io::read_to_string(old).unwrap(), "old");
-    assert_eq!(std::fs::read(&path).unwrap(), b"new");
-    std::fs::create_dir(folder.at("directory")).unwrap();
+    let mut three = [0; 3];
+    old.read_exact_at(&mut three, 0).unwrap();
+    assert_eq!(&three, b"old");
+    assert_eq!(disk::read(&path).unwrap(), b"new");
+    disk::create_dir(folder.at("directory")).unwrap();
     let done = end_of(&io, op::WriteFile::new(folder.at("directory"), "x").atomic());
     assert_eq!((why(&done), done.bytes), (Some(ErrorKind::IsADirectory), 0));
     assert_eq!(folder.names(), ["directory", "file"]);
@@ -154,7 +156,7 @@ fn cancelled_at_every_step(subject: &Subject) {
         let read: Result<Vec<u8>, nbio::Error> = read.one();
         assert!(matches!(kind(read), None | Some(ErrorKind::Cancelled)));
         let done: Done<Tracked> = written.one();
-        let is_new = std::fs::read(&path).unwrap() == [7; 100];
+        let is_new = disk::read(&path).unwrap() == [7; 100];
         match why(&done) {
             None => assert!(is_new && done.bytes == 100),
             Some(ErrorKind::Cancelled) => assert!(!is_new && done.bytes == 0),
@@ -164,7 +166,7 @@ fn cancelled_at_every_step(subject: &Subject) {
         drop(done);
         assert_eq!((buffers.count(), folder.open_descriptors()), (1, 0));
         assert_eq!(folder.names(), ["file"], "{turns}");
-        std::fs::write(&path, "old").unwrap();
+        disk::write(&path, "old").unwrap();
     }
 }
 
@@ -232,7 +234,7 @@ fn unbuffered(subject: &Subject) {
     buf.extend(&contents);
     let done = end_of(&io, op::WriteAt::new(file, buf, BLOCK as u64).all());
     assert_eq!((done.result, done.bytes), (Ok(()), 8 * BLOCK));
-    assert!(std::fs::read(folder.at("file")).unwrap()[BLOCK..] == contents);
+    assert!(disk::read(folder.at("file")).unwrap()[BLOCK..] == contents);
     let done = end_of(&io, op::ReadAt::new(file, AlignedBuf::new(BLOCK, BLOCK), 3 * BLOCK as u64));
     assert_eq!((done.result, done.bytes, done.buf.len()), (Ok(()), BLOCK, BLOCK));
     assert!(done.data() == &contents[2 * BLOCK..3 * BLOCK]);

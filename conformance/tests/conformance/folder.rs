@@ -1,11 +1,11 @@
 //! Directories of their own for the cases about files, and what the process has open there.
 
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nbio::{Done, Error, ErrorKind, File, Operation, op};
 
+use crate::disk;
 use crate::support::Slot;
 use crate::system;
 use crate::wire::{Io, keep};
@@ -18,7 +18,7 @@ impl Folder {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("nbio-{}-{number}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
+        disk::create_dir_all(&path).unwrap();
         Folder(path)
     }
 
@@ -33,7 +33,7 @@ impl Folder {
     /// A file with these contents.
     pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
         let path = self.at(name);
-        std::fs::write(&path, contents).unwrap();
+        disk::write(&path, contents).unwrap();
         path
     }
 
@@ -45,18 +45,15 @@ impl Folder {
 
     /// The names in it, sorted.
     pub fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(&self.0).unwrap();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let names = disk::names(&self.0).unwrap().into_iter();
+        let mut names: Vec<String> = names.map(|name| name.into_os_string().into_string().unwrap()).collect();
         names.sort();
         names
     }
 
-    /// How many descriptors of this process are of something in it.
+    /// How many descriptors of this process are of something in it; of anything in a simulation.
     pub fn open_descriptors(&self) -> usize {
-        let descriptors = std::fs::read_dir("/proc/self/fd").unwrap();
-        let paths = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
-        paths.filter(|path| path.starts_with(&self.0)).count()
+        disk::open_files().unwrap_or_else(|| system::descriptors_below(&self.0))
     }
 }
 
@@ -89,12 +86,4 @@ pub fn why<B>(done: &Done<B>) -> Option<ErrorKind> {
 pub fn assert_error<T: std::fmt::Debug>(result: Result<T, Error>, kind: ErrorKind, operation: op::Kind) {
     let error = result.unwrap_err();
     assert_eq!((error.kind(), error.operation()), (kind, operation), "{error}");
-}
-
-/// Whether the descriptor is closed when another program begins.
-pub fn closes_on_exec(descriptor: impl AsRawFd) -> bool {
-    let flags = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", descriptor.as_raw_fd())).unwrap();
-    let octal = flags.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
-    let flags = i32::from_str_radix(octal.trim(), 8).unwrap();
-    flags & libc::O_CLOEXEC != 0
 }

@@ -7,10 +7,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use rustix::io::Errno;
-
-use crate::child::forbid;
-use crate::system::SYS_io_uring_setup;
+use crate::child::{apart, forbid};
+use crate::system::{Errno, SYS_io_uring_setup};
 
 /// Set in such a process: which subject it is for.
 const VARIABLE: &str = "NBIO_CONFORMANCE_FORBIDDEN";
@@ -68,7 +66,7 @@ impl Forbidden {
         if !std::mem::replace(&mut state.started, true) {
             let process = self.clone();
             std::thread::spawn(move || {
-                let ended = process.go();
+                let ended = apart(|| process.go());
                 process.change(|state| state.ended = Some(ended));
             });
         }

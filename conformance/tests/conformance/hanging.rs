@@ -152,6 +152,17 @@ impl Hanging {
         });
         self.ids.push(("interval", id));
         self.without_bytes(io, "accept", op::Accept::new(self.listener));
+        let (ended, counted) = (self.ended.clone(), self.callbacks.counted());
+        let accept = op::AcceptMany::new(self.listener);
+        let accept = if let Some(at) = self.limit { accept.deadline(at) } else { accept };
+        let id = io.submit_many(accept, move |_, _, event| {
+            let _counted = &counted;
+            match event {
+                Event::Item(stream) => panic!("nobody connects: {stream:?}"),
+                Event::End(result) => ended.put(("accept many", 0, result)),
+            }
+        });
+        self.ids.push(("accept many", id));
         self.without_bytes(io, "connect", op::Connect::new(full_address));
         self.submit_polls(io);
     }

@@ -57,16 +57,23 @@ fn polls(subject: &Subject) {
 
 fn pipes(subject: &Subject) {
     let io: Io = subject.io();
+    if !supports(&io, Kind::AcceptPipe) {
+        let accepted = Slot::new();
+        io.accept_pipe(r"\\.\pipe\nowhere", keep(&accepted));
+        io.run().unwrap();
+        let error = accepted.one().unwrap_err();
+        assert_eq!((error.kind(), error.operation()), (ErrorKind::Unsupported, Kind::AcceptPipe));
+    }
     if supports(&io, Kind::OpenFifo) {
         return;
     }
     let opened = Slot::new();
     io.open_fifo("/nowhere", Half::Read, keep(&opened));
     io.run().unwrap();
-    let mut errors = vec![opened.one().unwrap_err(), io.pipe().unwrap_err()];
-    errors.extend([io.stdin(), io.stdout(), io.stderr()].map(Result::unwrap_err));
-    let expected = [Kind::OpenFifo, Kind::Pipe, Kind::Standard, Kind::Standard, Kind::Standard];
-    for (error, kind) in errors.into_iter().zip(expected) {
+    let mut ends = vec![(Kind::OpenFifo, opened.one().map(drop)), (Kind::Pipe, io.pipe().map(drop))];
+    ends.extend([io.stdin(), io.stdout(), io.stderr()].map(|end| (Kind::Standard, end.map(drop))));
+    for (kind, end) in ends {
+        let error = end.unwrap_err();
         assert_eq!((error.kind(), error.operation()), (ErrorKind::Unsupported, kind));
     }
 }
@@ -131,7 +138,7 @@ fn substituted(subject: &Subject) {
         "io_uring-plain" => ["mkdirat", "linkat", "symlinkat", "ftruncate"].contains(&name),
         _ => subject.without().contains(&name),
     };
-    if subject.simulated() || subject.epoll() || subject.kqueue() {
+    if subject.simulated() || subject.epoll() || subject.kqueue() || subject.iocp() {
         return assert_eq!(subject.io::<()>().report().substituted(), 0);
     }
     let (io, folder): (Io, _) = (subject.io(), Folder::new());
@@ -210,7 +217,7 @@ fn ends_well(_: &mut (), _: &Io, end: Result<(), nbio::Error>) {
 
 /// A wrong name is refused, and so is to do without what everything else is waited for by.
 fn indispensable(subject: &Subject) {
-    if subject.simulated() || subject.epoll() || subject.kqueue() {
+    if subject.simulated() || subject.epoll() || subject.kqueue() || subject.iocp() {
         return;
     }
     for (name, kind) in [

@@ -28,6 +28,7 @@ pub const CASES: &[Case] = &[
     Case { name: "connected_anew_and_disconnected", run: connected_anew },
     Case { name: "peer_gone", run: peer_gone },
     Case { name: "full_queue_lets_sends_wait", run: full_queue },
+    Case { name: "full_queue_keeps_nobody_from_sending_to_others", run: others_have_room },
     Case { name: "waiting_sends_cancelled_and_late", run: waiting_sends },
     Case { name: "waiting_sends_removed", run: removed_sends },
     Case { name: "adopted_without_blocking_waits_too", run: adopted_without_blocking },
@@ -394,6 +395,23 @@ fn full_queue(subject: &Subject) {
         got.extend(numbers(&receiver, 1));
         assert!(got.into_iter().eq(0..=count) && is_empty(&receiver));
     }
+}
+
+/// Documented: each send waits for its own receiver.
+fn others_have_room(subject: &Subject) {
+    let io: Io = subject.io();
+    let (receiver, there, count) = full(subject, &io, "others");
+    let (_near, elsewhere, _peer) = bound(subject, &io, "room");
+    let socket = io.bind_unix_datagram(UnixAddress::default()).unwrap();
+    io.connect_unix_datagram(socket, there).unwrap();
+    let ended: Slot<Done<[u8; 4]>> = Slot::new();
+    io.send_datagram(socket, count.to_ne_bytes(), keep(&ended));
+    turn(&io, 5);
+    assert_eq!(finish(&io, op::SendTo::new(socket, *b"past", elsewhere)).result, Ok(()));
+    assert_eq!(ended.len(), 0);
+    numbers(&receiver, count);
+    drive(&io, || ended.len() > 0);
+    assert_eq!((ended.one().result, numbers(&receiver, 1)), (Ok(()), vec![count]));
 }
 
 /// Guarantee 3: a send that the system waits with is cancelled, at every moment, and a deadline ends it; nothing was sent then.

@@ -5,6 +5,7 @@
 //! `NBIO_LONG=1` runs the long forms; `NBIO_PEERS=loop` one subject whose peers are streams of a second loop, as those
 //! of a simulation are.
 
+mod accept_many;
 mod blocking;
 mod blocking_process;
 mod captures;
@@ -14,8 +15,12 @@ mod connections;
 mod control;
 mod copy_file;
 mod copy_file_ends;
+mod datagrams;
 mod deadlines;
+mod disk;
+mod elsewhere;
 mod ending;
+#[cfg(unix)]
 mod environment;
 mod faults;
 mod files;
@@ -29,25 +34,34 @@ mod forbidden;
 mod hanging;
 mod input;
 mod lacking;
+#[cfg(unix)]
 mod local;
 #[cfg(target_os = "linux")]
 mod local_datagram;
 mod moving;
+#[cfg(windows)]
+mod named_pipes;
 mod odin;
 mod orphans;
 mod panics;
+#[cfg(unix)]
 mod passing;
 #[cfg(target_os = "linux")]
 mod passing_messages;
 mod peer;
+mod pipe_pairs;
+#[cfg(unix)]
 mod pipes;
+#[cfg(unix)]
 mod poll;
 #[path = "../../../tests/programs/mod.rs"]
 mod programs;
 mod random;
+mod recv_many;
 mod remote;
 mod remote_ends;
 mod remote_many;
+mod resolve;
 mod send_file;
 #[cfg(target_os = "linux")]
 mod seqpacket;
@@ -61,19 +75,24 @@ mod sockets_listen;
 mod sockets_options;
 mod splice;
 mod steps_races;
+#[cfg(target_os = "linux")]
+mod stopped;
 mod streams;
 mod streams_buffers;
 mod streams_ends;
 mod streams_order;
 mod streams_races;
 mod streams_vectored;
+mod stress;
 mod support;
 #[cfg_attr(target_os = "linux", path = "system/linux.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "system/others.rs")]
+#[cfg_attr(all(unix, not(target_os = "linux")), path = "system/others.rs")]
+#[cfg_attr(windows, path = "system/windows.rs")]
 mod system;
 mod tasks;
 mod teardown;
 mod timers;
+mod traits;
 mod transfer;
 mod turns;
 mod udp;
@@ -90,18 +109,24 @@ use forbidden::Forbidden;
 use libtest_mimic::{Arguments, Failed, Trial};
 use support::{Case, LOOP_PEERS, Setup, Subject, run_watched};
 
-// Rooms about what only Linux has: abstract names, and records on Unix sockets.
+// See `elsewhere`.
+#[cfg(unix)]
+use elsewhere::nothing as named_pipes;
 #[cfg(not(target_os = "linux"))]
-mod nothing {
-    pub const CASES: &[crate::support::Case] = &[];
-}
-#[cfg(not(target_os = "linux"))]
-use {nothing as local_datagram, nothing as passing_messages, nothing as seqpacket};
+use elsewhere::{
+    nothing as local_datagram, nothing as passing_messages, nothing as seqpacket, nothing as stopped,
+};
+#[cfg(windows)]
+use elsewhere::{
+    nothing as environment, nothing as local, nothing as passing, nothing as pipes, nothing as poll,
+};
 
 /// The rooms of the suite.
 const ROOMS: &[(&str, &[Case])] = &[
+    ("accept_many", accept_many::CASES),
     ("blocking", blocking::CASES),
     ("blocking_process", blocking_process::CASES),
+    ("resolve", resolve::CASES),
     ("captures", captures::CASES),
     ("closing", closing::CASES),
     ("control", control::CASES),
@@ -122,14 +147,17 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("local", local::CASES),
     ("local_datagram", local_datagram::CASES),
     ("moving", moving::CASES),
+    ("named_pipes", named_pipes::CASES),
     ("odin", odin::CASES),
     ("orphans", orphans::CASES),
     ("panics", panics::CASES),
     ("passing", passing::CASES),
     ("passing_messages", passing_messages::CASES),
+    ("pipe_pairs", pipe_pairs::CASES),
     ("pipes", pipes::CASES),
     ("poll", poll::CASES),
     ("random", random::CASES),
+    ("recv_many", recv_many::CASES),
     ("remote", remote::CASES),
     ("remote_ends", remote_ends::CASES),
     ("remote_many", remote_many::CASES),
@@ -144,15 +172,18 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("sockets_listen", sockets_listen::CASES),
     ("sockets_options", sockets_options::CASES),
     ("steps_races", steps_races::CASES),
+    ("stopped", stopped::CASES),
     ("streams", streams::CASES),
     ("streams_buffers", streams_buffers::CASES),
     ("streams_ends", streams_ends::CASES),
     ("streams_order", streams_order::CASES),
     ("streams_races", streams_races::CASES),
     ("streams_vectored", streams_vectored::CASES),
+    ("stress", stress::CASES),
     ("tasks", tasks::CASES),
     ("teardown", teardown::CASES),
     ("timers", timers::CASES),
+    ("traits", traits::CASES),
     ("transfer", transfer::CASES),
     ("turns", turns::CASES),
     ("udp", udp::CASES),
@@ -209,31 +240,49 @@ fn trials(setup: Setup, process: &Arc<Forbidden>, mut skipped: impl FnMut(&str, 
             }
         }
     }
+    for (room, reason, source) in elsewhere::ROOMS.iter().filter(|entry| setup.has(entry.0)) {
+        for case in elsewhere::names(source) {
+            skipped(&format!("{}::{room}::{case}", setup.name), reason);
+        }
+    }
     trials
 }
+
+/// The names of all cases, also of those that don't run here.
+fn names() -> Vec<String> {
+    let here =
+        ROOMS.iter().flat_map(|(room, cases)| cases.iter().map(move |case| format!("{room}::{}", case.name)));
+    let elsewhere = elsewhere::ROOMS
+        .iter()
+        .flat_map(|(room, _, source)| elsewhere::names(source).map(move |case| format!("{room}::{case}")));
+    here.chain(elsewhere).collect()
+}
+
 /// Every row of the table names something that exists.
 fn check_skips() {
-    let names =
-        ROOMS.iter().flat_map(|(room, cases)| cases.iter().map(move |case| format!("{room}::{}", case.name)));
+    let names = names();
+    let exists = |row: &str| names.iter().any(|name| skips::covers(row, name));
     for case in skips::ON_LINUX_ONLY {
-        assert!(names.clone().any(|name| name == *case), "skips.rs names {case}, which doesn't exist");
+        assert!(exists(case), "skips.rs names {case}, which doesn't exist");
     }
     for (case, subject, _) in skips::SKIPS {
         let is_subject = |setup: &Setup| setup.name.starts_with(subject) || setup.name == LOOP_PEERS;
-        let subject_exists =
-            !cfg!(target_os = "linux") || support::long() || Setup::all().iter().any(is_subject);
-        let case_exists = !cfg!(target_os = "linux") || names.clone().any(|name| skips::covers(case, &name));
-        assert!(subject_exists && case_exists, "skips.rs names {case} on {subject}, which doesn't exist");
+        let subject_exists = !cfg!(target_os = "linux")
+            || *subject == "iocp"
+            || support::long()
+            || Setup::all().iter().any(is_subject);
+        assert!(subject_exists && exists(case), "skips.rs names {case} on {subject}, which doesn't exist");
     }
 }
 
 /// Every counterpart of a case of Odin's is one of ours.
 fn check_index() {
+    let names = names();
     for (theirs, ours) in odin::INDEX {
-        let mut names = ROOMS
-            .iter()
-            .flat_map(|(room, cases)| cases.iter().map(move |case| format!("{room}::{}", case.name)));
-        assert!(names.any(|name| name == *ours), "odin.rs names {ours} for {theirs}, which doesn't exist");
+        assert!(
+            names.iter().any(|name| name == ours),
+            "odin.rs names {ours} for {theirs}, which doesn't exist"
+        );
     }
 }
 

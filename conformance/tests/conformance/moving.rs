@@ -224,7 +224,7 @@ fn attach_where_it_came_from(subject: &Subject) {
 fn lingering_is_known(subject: &Subject) {
     let io: Io = subject.io();
     let (stream, _peer) = subject.narrow_pair(&io);
-    let linger = TcpOptions::default().linger(Linger::Wait(Duration::from_secs(8)));
+    let linger = TcpOptions::default().linger(Linger::Wait(Duration::from_secs(100)));
     io.set_tcp_options(stream, linger).unwrap();
     let other: Io = subject.io();
     let stream = other.attach(io.detach(stream).unwrap()).unwrap();
@@ -234,7 +234,7 @@ fn lingering_is_known(subject: &Subject) {
     assert!(other.remove(stuck));
     let start = Instant::now();
     drop(other);
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(50), "{:?}", start.elapsed());
 }
 
 /// A stream on its way; `None` when all are over.

@@ -12,6 +12,7 @@ use rustix::io::ioctl_fionread;
 use rustix::net::sockopt::set_socket_linger;
 
 use crate::support::Slot;
+use crate::system;
 use crate::wire::{Io, drive, keep};
 use crate::work::{Exchange, Work, exchange_in_threads};
 
@@ -194,7 +195,7 @@ impl Peer {
     pub fn until_unread_on(&self, io: &Io, name: TcpStream, bytes: usize) {
         match self {
             Peer::Socket(_) => {
-                let socket = io.duplicate(name).unwrap();
+                let socket = system::into_std::<std::net::TcpStream>(io.duplicate(name).unwrap());
                 drive(io, || ioctl_fionread(&socket).unwrap() as usize == bytes);
             }
             Peer::Stream(stream) => settle(io, &stream.io),

@@ -11,12 +11,12 @@ use nbio::op::{Interest, Poll, PollMany, Readiness};
 use nbio::{Error, ErrorKind, Event, EventLoop, Operation, op};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{SendFlags, send};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::child;
 use crate::hanging::{HOUR, idle};
 use crate::lacking::supports;
 use crate::support::{Case, Drops, Slot, Subject, listen};
+use crate::system::{Resource, Rlimit, descriptors, getrlimit, setrlimit};
 use crate::wire::{Io, drive, keep, kind, turn};
 
 pub const CASES: &[Case] = &[
@@ -227,16 +227,12 @@ fn end_one(subject: &Subject, way: Way, ticks: usize, many: bool) {
     assert!(is_unread(&writer), "{way:?} after {ticks} ticks, many: {many}");
 }
 
-fn open_descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
 /// Documented: the error comes by callback, and nothing stays open.
 fn no_descriptor_left(subject: &Subject) {
     child::run(subject, "poll::no_descriptor_left", |subject| {
         let io: Io = subject.io();
         let (reader, _writer) = filled(1);
-        let had = open_descriptors();
+        let had = descriptors();
         let limit = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: Some(3), ..limit }).unwrap();
         let ended = Slot::new();
@@ -253,7 +249,7 @@ fn no_descriptor_left(subject: &Subject) {
         assert_eq!((error.kind(), error.operation()), (ErrorKind::TooManyDescriptors, op::Kind::Poll));
         let error = many.one().unwrap_err();
         assert_eq!((error.kind(), error.operation()), (ErrorKind::TooManyDescriptors, op::Kind::PollMany));
-        assert_eq!(open_descriptors(), had);
+        assert_eq!(descriptors(), had);
     });
 }
 

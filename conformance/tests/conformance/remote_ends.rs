@@ -8,11 +8,11 @@ use std::time::Duration;
 use nbio::{ErrorKind, EventLoop, OpId, Remote, WhenFull, op};
 
 use crate::child;
-use crate::environment::descriptors;
 use crate::hanging::HOUR;
 use crate::panics::{boom, booms};
 use crate::remote::{await_sleep_of, elsewhere, thread_number};
 use crate::support::{Case, Subject};
+use crate::system::descriptors;
 
 pub const CASES: &[Case] = &[
     Case { name: "full_queue_gives_the_value_back", run: full_queue_gives_the_value_back },

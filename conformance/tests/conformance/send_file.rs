@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use nbio::{ErrorKind, Event, File, Half, Operation, SentFile, TcpStream, op};
 
-use crate::folder::Folder;
+use crate::disk;
+use crate::folder::{Folder, end_of};
 use crate::support::{Case, Drops, Slot, Subject, long};
 use crate::wire::{Io, drive, keep, kind, noise, turn};
 
@@ -41,7 +42,7 @@ impl Way {
         let io: Io = subject.io();
         let (stream, peer) = subject.both_ends(&io);
         let folder = Folder::new();
-        let file = io.adopt(std::fs::File::open(folder.file("sent", contents)).unwrap()).unwrap();
+        let file = end_of(&io, op::Open::new(folder.file("sent", contents))).unwrap();
         Way { io, folder, file, stream, peer }
     }
 
@@ -315,7 +316,7 @@ fn file_closed(subject: &Subject) {
         turn(&way.io, ticks);
         way.io.close(way.file);
         let other = way.folder.file("other", vec![b'b'; 3_000_000]);
-        let others: Vec<std::fs::File> = (0..4).map(|_| std::fs::File::open(&other).unwrap()).collect();
+        let others: Vec<disk::File> = (0..4).map(|_| disk::File::open(&other).unwrap()).collect();
         drive(&way.io, || ended.len() > 0);
         let sent: SentFile = ended.one();
         let ended_by = kind(sent.result);
@@ -343,9 +344,12 @@ fn stream_ends(subject: &Subject) {
 
     let io: Io = subject.io();
     let (stream, mut peer) = subject.pair(&io);
-    let file: File = io.adopt(std::fs::File::open(way.folder.at("sent")).unwrap()).unwrap();
+    let file: File = end_of(&io, op::Open::new(way.folder.at("sent"))).unwrap();
     io.send_file(file, stream, keep(&ended));
     turn(&io, 5);
+    subject.hand_over(&io);
+    // The file may be read on a thread of the pool.
+    peer.until_unread(&io, 1000);
     let mut some = [0; 1000];
     peer.read_exact(&mut some).unwrap();
     peer.reset();
@@ -359,10 +363,10 @@ fn stream_ends(subject: &Subject) {
 fn bad_input(subject: &Subject) {
     let way = Way::new(subject, b"hello");
     let (ended, io) = (Slot::new(), &way.io);
-    let written = std::fs::File::create(way.folder.at("written")).unwrap();
-    let write_only: File = io.adopt(written).unwrap();
-    let directory: File = io.adopt(std::fs::File::open(way.folder.path()).unwrap()).unwrap();
-    let closed: File = io.adopt(std::fs::File::open(way.folder.at("sent")).unwrap()).unwrap();
+    let written = op::Open::new(way.folder.at("written")).write(true).create(true);
+    let write_only: File = end_of(io, written).unwrap();
+    let directory: File = end_of(io, op::Open::new(way.folder.path())).unwrap();
+    let closed: File = end_of(io, op::Open::new(way.folder.at("sent"))).unwrap();
     io.close(closed);
     for (send, expected) in [
         (op::SendFile::new(write_only, way.stream), ErrorKind::BadDescriptor),
@@ -390,9 +394,9 @@ fn large(subject: &Subject) {
     let size = (4_u64 << 30) + (3 << 20);
     let offset = if long() { 0 } else { size - (1 << 20) };
     let way = Way::new(subject, b"");
-    let sparse = std::fs::File::create_new(way.folder.at("sparse")).unwrap();
+    let sparse = disk::File::create(way.folder.at("sparse")).unwrap();
     sparse.set_len(size).unwrap();
-    let file: File = way.io.adopt(std::fs::File::open(way.folder.at("sparse")).unwrap()).unwrap();
+    let file: File = end_of(&way.io, op::Open::new(way.folder.at("sparse"))).unwrap();
     let ended = Slot::new();
     way.io.submit(op::SendFile::new(file, way.stream).offset(offset), keep(&ended));
     let counted = Rc::new(RefCell::new(0_u64));

@@ -2,15 +2,15 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener as Server, TcpStream as Peer, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use nbio::{Accepted, Done, Error, ErrorKind, Operation, Rejected, TcpListener, TcpStream, op};
-use rustix::fs::{OFlags, fcntl_getfl};
-use rustix::io::{FdFlags, fcntl_getfd};
+use nbio::{
+    Accepted, Done, Error, ErrorKind, Operation, OwnedDescriptor, Rejected, TcpListener, TcpStream, op,
+};
 
 use crate::peer::Peer as AnyPeer;
 use crate::support::{Case, Slot, Subject, listen};
+use crate::system;
 use crate::wire::{Io, drive, keep, kind, noise, socket_pair, turn};
 
 pub const CASES: &[Case] = &[
@@ -116,17 +116,20 @@ fn nonblocking_ones_are_cancelled(subject: &Subject) {
         let done: Done<Vec<u8>> = received.one();
         assert_eq!((kind(done.result), done.bytes), (Some(ErrorKind::Cancelled), 0));
 
-        io.submit(op::Recv::new(stream, [0; 9]).exact(9).timeout(Duration::from_millis(3)), keep(&late));
         peer.write_all(b"part").unwrap();
+        io.submit(op::Recv::new(stream, [0; 9]).exact(9).timeout(Duration::from_millis(3)), keep(&late));
         drive(&io, || late.len() > 0);
         let done: Done<[u8; 9]> = late.one();
-        assert_eq!((kind(done.result), done.data()), (Some(ErrorKind::TimedOut), &b"part"[..]));
+        assert_eq!(kind(done.result), Some(ErrorKind::TimedOut));
 
-        // Both go on working.
+        // Both go on working. On a machine that is busy the deadline may pass before anything is taken: it is lost
+        // in neither case.
+        let taken = done.data().to_vec();
+        assert!([&b""[..], b"part"].contains(&taken.as_slice()), "{taken:?}");
         peer.write_all(b"more").unwrap();
-        io.recv(stream, vec![1; 10], keep(&received));
+        io.recv_exact(stream, vec![1; 10], 8 - taken.len(), keep(&received));
         drive(&io, || received.len() > 0);
-        assert_eq!(received.one().data(), b"more");
+        assert_eq!([&taken, received.one().data()].concat(), b"partmore");
         let other = Peer::connect(io.local_address(listener).unwrap()).unwrap();
         io.accept(listener, keep(&accepted));
         drive(&io, || accepted.len() > 0);
@@ -175,16 +178,12 @@ fn nonblocking_send_all(subject: &Subject) {
     assert!(reader.join(&io) == large);
 }
 
-fn is_nonblocking(descriptor: BorrowedFd<'_>) -> bool {
-    rustix::fs::fcntl_getfl(descriptor).unwrap().contains(rustix::fs::OFlags::NONBLOCK)
-}
-
 /// Documented: "Its blocking mode is left as it is", also after use.
 fn blocking_mode_is_left(subject: &Subject) {
     let io: Io = subject.io();
     for nonblocking in [false, true] {
         let (stream, mut peer) = socket_pair(&io);
-        let socket = Peer::from(io.release(stream).unwrap());
+        let socket = system::into_std::<Peer>(io.release(stream).unwrap());
         socket.set_nonblocking(nonblocking).unwrap();
         let stream: TcpStream = io.adopt(socket).unwrap();
         io.recv(stream, [0; 4], |_, _, done| assert_eq!(done.data(), b"x"));
@@ -192,7 +191,7 @@ fn blocking_mode_is_left(subject: &Subject) {
         peer.write_all(b"x").unwrap();
         io.send_all(stream, "y", |_, _, done| assert_eq!(done.result, Ok(())));
         io.run().unwrap();
-        assert_eq!(is_nonblocking(io.release(stream).unwrap().as_fd()), nonblocking);
+        assert_eq!(system::is_nonblocking(io.release(stream).unwrap()), nonblocking);
     }
 }
 
@@ -200,27 +199,23 @@ fn blocking_mode_is_left(subject: &Subject) {
 fn wrong_kinds_are_rejected(subject: &Subject) {
     let io: Io = subject.io();
     let server = || Server::bind("127.0.0.1:0").unwrap();
-    let unconnected = || {
-        use rustix::net::{AddressFamily, SocketType};
-        rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap()
-    };
-    let unix = || std::os::unix::net::UnixStream::pair().unwrap().0;
     let udp = || UdpSocket::bind("127.0.0.1:0").unwrap();
     let connected_udp = || {
         let socket = udp();
         socket.connect(socket.local_addr().unwrap()).unwrap();
         socket
     };
-    let as_stream = |descriptor: OwnedFd| rejected(&io, descriptor, |io, fd| io.adopt::<TcpStream>(fd).err());
+    let as_stream = |unfit: OwnedDescriptor| rejected(&io, unfit, |io, it| io.adopt::<TcpStream>(it).err());
     let as_listener =
-        |descriptor: OwnedFd| rejected(&io, descriptor, |io, fd| io.adopt::<TcpListener>(fd).err());
+        |unfit: OwnedDescriptor| rejected(&io, unfit, |io, it| io.adopt::<TcpListener>(it).err());
     let invalid = ErrorKind::InvalidInput;
-    for adopt in [&as_stream as &dyn Fn(OwnedFd) -> ErrorKind, &as_listener] {
+    for adopt in [&as_stream as &dyn Fn(OwnedDescriptor) -> ErrorKind, &as_listener] {
         assert_eq!(adopt(udp().into()), invalid);
         assert_eq!(adopt(connected_udp().into()), invalid);
-        assert_eq!(adopt(unconnected()), invalid);
-        assert_eq!(adopt(unix().into()), invalid);
-        assert_eq!(adopt(std::fs::File::open("/dev/null").unwrap().into()), ErrorKind::BadDescriptor);
+        assert_eq!(adopt(system::unconnected()), invalid);
+        for (unfit, expected) in system::unfit() {
+            assert_eq!(adopt(unfit), expected);
+        }
     }
     assert_eq!(as_stream(server().into()), invalid);
     let server = server();
@@ -230,13 +225,18 @@ fn wrong_kinds_are_rejected(subject: &Subject) {
 }
 
 /// Adopts something unfit; it must come back open and the same. Says why it was rejected.
-fn rejected(io: &Io, descriptor: OwnedFd, adopt: impl Fn(&Io, OwnedFd) -> Option<Rejected>) -> ErrorKind {
-    let number = descriptor.as_raw_fd();
-    let rejected = adopt(io, descriptor).expect("it is of the wrong kind");
-    assert_eq!(rejected.descriptor.as_raw_fd(), number);
-    assert!(fcntl_getfd(&rejected.descriptor).is_ok(), "it is still open");
+fn rejected(
+    io: &Io,
+    unfit: OwnedDescriptor,
+    adopt: impl Fn(&Io, OwnedDescriptor) -> Option<Rejected>,
+) -> ErrorKind {
+    let number = system::number_of(&unfit);
+    let rejected = adopt(io, unfit).expect("it is of the wrong kind");
+    assert_eq!(system::number_of(&rejected.descriptor), number);
     assert_eq!(rejected.error.operation(), op::Kind::Adopt);
-    Error::from(rejected).kind()
+    let kind = rejected.error.kind();
+    assert!(system::is_open(rejected.descriptor), "it is still open");
+    kind
 }
 
 /// Documented: gives the descriptor out; the handle is stale.
@@ -245,7 +245,7 @@ fn release_gives_it_back(subject: &Subject) {
     let (stream, mut peer) = socket_pair(&io);
     io.send_all(stream, "from the loop, ", |_, _, _| ());
     io.run().unwrap();
-    let mut socket = Peer::from(io.release(stream).unwrap());
+    let mut socket = system::into_std::<Peer>(io.release(stream).unwrap());
     socket.write_all(b"from std").unwrap();
     let mut got = [0; 23];
     peer.read_exact(&mut got).unwrap();
@@ -266,8 +266,8 @@ fn release_gives_it_back(subject: &Subject) {
     io.run().unwrap();
     let released = io.release(listener).unwrap();
     // Whatever the loop did with it, it waits as one of std's does.
-    assert!(!fcntl_getfl(&released).unwrap().contains(OFlags::NONBLOCK));
-    let server = Server::from(released);
+    let server = system::into_std::<Server>(released);
+    assert!(!system::is_nonblocking_listener(&server));
     drop(io);
     let peer = Peer::connect(address).unwrap();
     assert_eq!(server.accept().unwrap().1, peer.local_addr().unwrap());
@@ -296,7 +296,7 @@ fn release_is_busy(subject: &Subject) {
     drive(&io, || io.in_flight() == 0);
     peer.write_all(b"kept").unwrap();
     let mut got = [0; 4];
-    Peer::from(io.release(stream).unwrap()).read_exact(&mut got).unwrap();
+    system::into_std::<Peer>(io.release(stream).unwrap()).read_exact(&mut got).unwrap();
     assert_eq!(&got, b"kept");
 }
 
@@ -306,11 +306,11 @@ fn raw_is_the_number(subject: &Subject) {
     let server = Server::bind("127.0.0.1:0").unwrap();
     let peer = Peer::connect(server.local_addr().unwrap()).unwrap();
     let (socket, _) = server.accept().unwrap();
-    let number = socket.as_raw_fd();
+    let number = system::number(&socket);
     let stream: TcpStream = io.adopt(socket).unwrap();
     assert_eq!(io.raw(stream), Ok(number));
     assert_eq!(io.raw(stream), Ok(number), "looking changes nothing");
-    assert_eq!(io.release(stream).unwrap().as_raw_fd(), number);
+    assert_eq!(system::number_of(&io.release(stream).unwrap()), number);
     assert_eq!(kind(io.raw(stream)), Some(ErrorKind::StaleHandle));
     drop(peer);
 }
@@ -319,8 +319,8 @@ fn raw_is_the_number(subject: &Subject) {
 fn duplicate_outlives_close(subject: &Subject) {
     let io: Io = subject.io();
     let (stream, mut peer) = socket_pair(&io);
-    let mut second = Peer::from(io.duplicate(stream).unwrap());
-    assert_ne!(io.raw(stream), Ok(second.as_raw_fd()));
+    let mut second = system::into_std::<Peer>(io.duplicate(stream).unwrap());
+    assert_ne!(io.raw(stream), Ok(system::number(&second)));
     io.close(stream);
     io.run().unwrap();
     peer.write_all(b"ping").unwrap();
@@ -344,11 +344,11 @@ fn everything_is_close_on_exec(subject: &Subject) {
     let accepted: Result<Accepted, Error> = accepted.one();
     let connected: Result<TcpStream, Error> = connected.one();
     let streams = [accepted.unwrap().stream, connected.unwrap()];
-    let mut owned: Vec<OwnedFd> = streams.map(|stream| io.duplicate(stream).unwrap()).into();
+    let mut owned: Vec<OwnedDescriptor> = streams.map(|stream| io.duplicate(stream).unwrap()).into();
     owned.push(io.duplicate(listener).unwrap());
     owned.extend(streams.map(|stream| io.release(stream).unwrap()));
     owned.push(io.release(listener).unwrap());
     for descriptor in owned {
-        assert_eq!(fcntl_getfd(&descriptor), Ok(FdFlags::CLOEXEC));
+        assert!(system::closes_on_exec(descriptor));
     }
 }

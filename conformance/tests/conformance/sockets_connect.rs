@@ -7,6 +7,7 @@ use std::time::Duration;
 use nbio::{Error, ErrorKind, ListenOptions, Operation, TcpOptions, TcpStream, op};
 
 use crate::support::{Case, Drops, Slot, Subject};
+use crate::system;
 use crate::wire::{Io, drive, keep, kind, turn};
 
 pub const CASES: &[Case] = &[
@@ -75,7 +76,7 @@ fn refused(subject: &Subject) {
         drop(gone);
         let error = connect(&io, op::Connect::new(address)).unwrap_err();
         assert_eq!((error.kind(), error.operation()), (ErrorKind::ConnectionRefused, op::Kind::Connect));
-        assert!(subject.simulated() || error.os_error() == Some(libc::ECONNREFUSED));
+        assert!(subject.simulated() || error.os_error() == Some(system::ECONNREFUSED));
     }
     io.run().unwrap();
     assert_eq!(io.in_flight(), 0);

@@ -8,6 +8,7 @@ use nbio::{Done, ErrorKind, Half, OpId, TcpListener, TcpOptions, TcpStream, op};
 
 use crate::peer::Peer;
 use crate::support::{Case, Slot, Subject, listen};
+use crate::system;
 use crate::wire::{Io, keep, kind, turn};
 
 pub const CASES: &[Case] = &[
@@ -156,7 +157,7 @@ fn reused(subject: &Subject) {
 fn stale_after_release(subject: &Subject) {
     let io: Io = subject.io();
     let mut old = Intact::new(subject, &io);
-    let mut socket = std::net::TcpStream::from(io.release(old.stream).unwrap());
+    let mut socket = system::into_std::<std::net::TcpStream>(io.release(old.stream).unwrap());
     let server = io.release(old.listener).unwrap();
     let new = Intact::new(subject, &io);
     refused(subject, &io, old.stream, old.listener, ErrorKind::StaleHandle);

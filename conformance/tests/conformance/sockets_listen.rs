@@ -8,6 +8,7 @@ use rustix::net::sockopt;
 
 use crate::peer::Peer;
 use crate::support::{Case, Slot, Subject, listen, own_address};
+use crate::system;
 use crate::wire::{Io, drive, keep, kind};
 
 pub const CASES: &[Case] = &[
@@ -62,7 +63,12 @@ fn reuse_address(subject: &Subject) {
         [(ListenOptions::default(), true), (ListenOptions::default().reuse_address(false), false)]
     {
         let listener = io.listen_tcp_with(([127, 0, 0, 1], 0), options).unwrap();
-        assert_eq!(sockopt::socket_reuseaddr(io.duplicate(listener).unwrap()), Ok(expected));
+        assert_eq!(
+            sockopt::socket_reuseaddr(system::into_std::<std::net::TcpListener>(
+                io.duplicate(listener).unwrap()
+            )),
+            Ok(expected)
+        );
     }
 }
 

@@ -25,7 +25,7 @@ pub const CASES: &[Case] = &[
 fn each_option(subject: &Subject) {
     let io: Io = subject.io();
     let (stream, _peer) = subject.pair(&io);
-    let socket = std::net::TcpStream::from(io.duplicate(stream).unwrap());
+    let socket = system::into_std::<std::net::TcpStream>(io.duplicate(stream).unwrap());
     let set = |options: TcpOptions| {
         io.set_tcp_options(stream, options).unwrap();
         io.tcp_options(stream).unwrap()
@@ -75,7 +75,7 @@ fn none_is_left_alone(subject: &Subject) {
         let probes = io.tcp_options(stream).unwrap().keepalive;
         return assert!(matches!(probes, Some(Keepalive::On { .. })), "{probes:?}");
     }
-    let socket = io.duplicate(stream).unwrap();
+    let socket = system::into_std::<std::net::TcpStream>(io.duplicate(stream).unwrap());
     let time = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_keepalive_time").unwrap();
     let time = Duration::from_secs(time.trim().parse().unwrap());
     assert_eq!((sockopt::socket_keepalive(&socket), system::keepalive_times(&socket).0), (Ok(true), time));
@@ -144,7 +144,7 @@ fn lingering_close(subject: &Subject) {
 fn lingering_adopted(subject: &Subject) {
     let io: Io = subject.io();
     let (stream, peer) = subject.narrow_pair(&io);
-    let socket = io.release(stream).unwrap();
+    let socket = system::into_std::<std::net::TcpStream>(io.release(stream).unwrap());
     sockopt::set_socket_linger(&socket, Some(Duration::from_secs(60))).unwrap();
     let stream = io.adopt(socket).unwrap();
     closes_while_the_loop_goes_on(&io, stream, peer);

@@ -4,8 +4,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nbio::{ErrorKind, Half, Operation, Spliced, TcpStream, op};
+use rustix::io::ioctl_fionread;
 
 use crate::support::{Case, Drops, Slot, Subject};
+use crate::system::into_std;
 use crate::wire::{Io, drive, keep, kind, noise, turn};
 
 pub const CASES: &[Case] = &[
@@ -214,13 +216,20 @@ fn full(subject: &Subject, data: &[u8], ended: &Slot<Spliced>) -> (Line, nbio::O
     let line = Line::new(subject);
     line.feed(data);
     let splice = line.io.splice(line.from, line.to, keep(ended));
-    // It is full when nothing happens any more.
-    let mut quiet = 0;
+    // It is full when nothing moves any more. In a simulation only time tells; it doesn't depend on the machine there.
+    let sockets = [line.from, line.sink].map(|stream| line.io.duplicate(stream).ok());
+    let sockets = sockets.map(|socket| socket.map(into_std::<std::net::TcpStream>));
+    let unread = || sockets.each_ref().map(|socket| socket.as_ref().map(|it| ioctl_fionread(it).unwrap()));
+    let (mut quiet, mut there) = (0, unread());
     while quiet < 50 {
         let before = line.io.now();
         line.io.tick(Some(Duration::from_millis(1))).unwrap();
-        quiet = if line.io.now() - before >= Duration::from_millis(1) { quiet + 1 } else { 0 };
+        let waited = line.io.now() - before >= Duration::from_millis(1);
+        let now = unread();
+        quiet = if waited && now == there { quiet + 1 } else { 0 };
+        there = now;
     }
+    assert!(subject.simulated() || there.iter().all(|bytes| bytes.is_some_and(|bytes| bytes > 0)));
     assert_eq!(ended.len(), 0);
     (line, splice)
 }

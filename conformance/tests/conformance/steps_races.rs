@@ -28,7 +28,7 @@ struct Race {
 fn races(subject: &Subject) {
     let folder = Rc::new(Folder::new());
     let path = folder.file("sent", noise(700_000, 1));
-    for seed in 0..if long() { 2_000 } else { 60 } {
+    for seed in 0..if long() { 500 } else { 60 } {
         let io: Io = subject.io();
         let ((a, b), (c, d)) = (subject.both_ends(&io), subject.both_ends(&io));
         let file = (!subject.simulated()).then(|| io.adopt(std::fs::File::open(&path).unwrap()).unwrap());

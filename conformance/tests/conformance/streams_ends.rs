@@ -7,6 +7,7 @@ use nbio::{Done, ErrorKind, Half, op};
 
 use crate::child;
 use crate::support::{Case, Slot, Subject};
+use crate::system;
 use crate::wire::{Io, keep, kind, noise, turn};
 
 pub const CASES: &[Case] = &[
@@ -179,9 +180,7 @@ fn send_after_a_reset_fails(subject: &Subject) {
     }
     child::run(subject, "streams_ends::send_after_a_reset_fails_without_a_signal", |subject| {
         // std has switched the signal off; so it would not kill us if nbio raised it.
-        // SAFETY: the default action is always a valid one, and this process has one thread that matters.
-        let before = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-        assert_ne!(before, libc::SIG_ERR);
+        system::let_broken_pipes_kill();
         sends_fail_after_a_reset(subject);
     });
 }

@@ -273,8 +273,13 @@ fn send_that_moved_nothing(subject: &Subject) {
             assert_eq!(kind(second.one().result), Some(ErrorKind::Cancelled));
             continue;
         }
-        assert_eq!(second.len(), 0, "it goes on waiting");
         expected.extend_from_slice(b"behind");
+        if second.len() > 0 {
+            // The kernel has found room meanwhile: when data is acknowledged, some tens of milliseconds later.
+            let done: Done<&str> = second.one();
+            assert_eq!((done.result, done.bytes), (Ok(()), 6));
+            continue;
+        }
         let reader = peer.read_all();
         reader.drive(&io, || second.len() > 0);
         let done: Done<&str> = second.one();

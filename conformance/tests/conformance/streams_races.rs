@@ -18,7 +18,7 @@ pub const CASES: &[Case] = &[
 
 /// How many different courses of events each case runs through.
 fn seeds() -> std::ops::Range<u64> {
-    0..if long() { 2000 } else { 40 }
+    0..if long() { 500 } else { 40 }
 }
 
 fn receives_lose_nothing(subject: &Subject) {

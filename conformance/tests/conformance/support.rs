@@ -10,10 +10,10 @@ use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use nbio::{Backend, Builder, EventLoop, Instant, Simulation, TcpListener};
-use rustix::io::Errno;
 
 use crate::connections::PeerListener;
 use crate::peer::Peer;
+use crate::system::{self, Errno, is_wine};
 
 pub use crate::programs::address::own_address;
 
@@ -114,9 +114,9 @@ impl Setup {
 /// Kernels that lack something, one after the other: the probe is told so.
 #[cfg(target_os = "linux")]
 const WITHOUT: &[(&str, &[&str], &[&str])] = &[
-    ("without-accept", &["accept"], &["sockets_accept", "sockets_listen", "lacking"]),
+    ("without-accept", &["accept"], &["sockets_accept", "accept_many", "sockets_listen", "lacking"]),
     ("without-connect", &["connect"], &["sockets_connect", "local", "lacking"]),
-    ("without-recv", &["recv"], &["streams", "streams_ends", "lacking"]),
+    ("without-recv", &["recv"], &["streams", "recv_many", "streams_ends", "lacking"]),
     ("without-send", &["send"], &["streams", "streams_order", "lacking"]),
     ("without-recvmsg", &["recvmsg"], &["streams_vectored", "udp", "passing", "lacking"]),
     ("without-sendmsg", &["sendmsg"], &["streams_vectored", "udp", "passing", "lacking"]),
@@ -139,6 +139,8 @@ const WITHOUT: &[(&str, &[&str], &[&str])] = &[
     ("without-task-run", &["deferred task run", "cooperative task run"], &["smoke", "turns", "remote"]),
     ("without-skipped-completions", &["skipped completions"], &["ending", "deadlines"]),
     ("without-repeating-polls", &["repeating polls"], &["poll", "remote", "lacking"]),
+    ("without-repeating-accepts", &["repeating accepts"], &["accept_many"]),
+    ("without-picked-buffers", &["picked buffers"], &["recv_many", "lacking"]),
     ("without-silent-writes", &["writes without signal"], &["pipes"]),
 ];
 
@@ -160,7 +162,13 @@ impl Setup {
 
 /// The set-up of other systems than Linux.
 #[cfg(not(target_os = "linux"))]
-const NATIVE: &str = if cfg!(target_os = "android") { "epoll" } else { "kqueue" };
+const NATIVE: &str = if cfg!(windows) {
+    "iocp"
+} else if cfg!(target_os = "android") {
+    "epoll"
+} else {
+    "kqueue"
+};
 
 /// The set-up of `NBIO_PEERS=loop`.
 pub const LOOP_PEERS: &str = "loop-peers";
@@ -184,6 +192,7 @@ impl Subject {
     /// For a case of this name: the seed of a simulation comes from it, or is `NBIO_SEED`.
     pub fn new(setup: Setup, case: &str) -> Subject {
         let simulation = (setup.peers == Peers::Simulated).then(|| Simulation::new(seed(case)));
+        crate::disk::set(simulation.as_ref());
         #[cfg(target_os = "linux")]
         nbio::set_kqueue_faults(setup.kqueue().then(|| seed(case)));
         Subject { name: setup.name, setup, simulation, far: Rc::default(), full: Rc::default() }
@@ -205,6 +214,11 @@ impl Subject {
     /// Whether the loops run on a simulated kqueue.
     pub fn kqueue(&self) -> bool {
         self.setup.kqueue()
+    }
+
+    /// Whether the loops run on completion ports of Windows.
+    pub fn iocp(&self) -> bool {
+        self.name == "iocp"
     }
 
     /// Whether the loops run on epoll.
@@ -334,6 +348,11 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panicked".into())
 }
 
+/// As `own_address`, for datagrams. Wine binds their sockets to all addresses, and sends from the first.
+pub fn own_udp_address() -> SocketAddr {
+    if is_wine() { SocketAddr::from(([127, 0, 0, 1], 0)) } else { own_address() }
+}
+
 /// A loop's listener on a loopback address of its own, and that address.
 pub fn listen<S>(io: &EventLoop<S>) -> (TcpListener, SocketAddr) {
     let listener = io.listen_tcp(own_address()).unwrap();
@@ -372,6 +391,19 @@ impl<T> Slot<T> {
         let mut values = self.take();
         assert_eq!(values.len(), 1, "exactly one callback ran");
         values.remove(0)
+    }
+}
+
+/// A loop waits up to a second for a system that doesn't let go; where this is used it always lets go.
+const QUICK: Duration = Duration::from_millis(900);
+
+/// Drops a loop, which must not sleep its whole second. Only where the system tells of a busy machine, which doesn't count.
+pub fn drop_quickly<S>(io: EventLoop<S>) {
+    let (start, before) = (std::time::Instant::now(), system::busy());
+    drop(io);
+    if let (Some(before), Some(after)) = (before, system::busy()) {
+        let asleep = start.elapsed().saturating_sub(after - before);
+        assert!(asleep < QUICK, "{asleep:?}");
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::io::{Read, Write};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nbio::{ErrorKind, EventLoop, TcpStream};
 
-use crate::hanging::{HOUR, Hanging, TOO_MUCH, Tracked, narrow_pair};
+use crate::child;
+use crate::hanging::{HOUR, Hanging, TOO_MUCH, Tracked, idle, narrow_pair};
 use crate::panics::{OnDrop, boom, booms};
-use crate::support::{Case, Drops, Slot, Subject, listen, long};
+use crate::support::{Case, Drops, Slot, Subject, drop_quickly, listen, long};
+use crate::system::descriptors;
 
 pub const CASES: &[Case] = &[
     Case { name: "drop_with_every_kind_in_flight", run: drop_with_every_kind_in_flight },
@@ -19,25 +21,9 @@ pub const CASES: &[Case] = &[
     Case { name: "drop_with_drops_that_panic", run: drop_with_drops_that_panic },
     Case { name: "drop_closes_what_is_open", run: drop_closes_what_is_open },
     Case { name: "forgotten_loops_and_handles_harm_nobody", run: forgotten_loops_and_handles_harm_nobody },
+    Case { name: "descriptors_are_given_back", run: descriptors_are_given_back },
     Case { name: "handles_of_a_dropped_loop_are_nobodys", run: handles_of_a_dropped_loop_are_nobodys },
 ];
-
-/// A loop waits up to a second for a system that doesn't let go; here it always lets go.
-const QUICK: Duration = Duration::from_millis(900);
-
-/// How long this thread has computed or waited for a processor (proc(5), `schedstat`).
-fn busy() -> Duration {
-    let times = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    Duration::from_nanos(times.split(' ').take(2).map(|nanos| nanos.parse::<u64>().unwrap()).sum())
-}
-
-/// Drops a loop, which must not sleep its whole second; a busy machine doesn't count.
-fn drop_quickly(io: EventLoop) {
-    let (start, before) = (Instant::now(), busy());
-    drop(io);
-    let asleep = start.elapsed().saturating_sub(busy() - before);
-    assert!(asleep < QUICK, "{asleep:?}");
-}
 
 /// Each callback and each buffer is dropped exactly once, no callback runs, and the system has let go of all.
 fn drop_with_every_kind_in_flight(subject: &Subject) {
@@ -225,4 +211,54 @@ fn handles_of_a_dropped_loop_are_nobodys(subject: &Subject) {
         ids.push(id);
         peers.push(peer);
     }
+}
+
+/// Guarantee 5: whatever was in flight, every descriptor is closed when the loop is gone.
+fn descriptors_are_given_back(subject: &Subject) {
+    child::run(subject, "teardown::descriptors_are_given_back", |subject| {
+        subject.full_address();
+        drop(subject.io::<()>());
+        let before = descriptors();
+        for round in 0..if long() { 100 } else { 8 } {
+            let io: EventLoop = subject.io();
+            let hanging = Hanging::submit(subject, &io);
+            let (listener, address) = listen(&io);
+            for nth in 0..300 {
+                io.accept(listener, |_, _, _| ());
+                let connect = io.connect(address, |_, _, _| ());
+                match nth % 3 {
+                    0 => assert!(io.cancel(connect)),
+                    1 => assert!(io.remove(connect)),
+                    _ => {}
+                }
+                let (stream, _peer) = subject.pair(&io);
+                io.recv(stream, [0; 4], |_, _, _| ());
+                if nth % 2 == 0 {
+                    io.close(stream);
+                }
+            }
+            // A port makes the sockets of accepts and connects a little later.
+            assert!(descriptors() > before + if subject.iocp() { 100 } else { 300 });
+            (0..round % 4).for_each(|_| io.tick(Some(Duration::ZERO)).unwrap());
+            if round % 2 == 0 {
+                hanging.close_handles(&io);
+            }
+            drop((io, hanging));
+            assert_eq!(descriptors(), before, "round {round}");
+        }
+        // And while the loop lives: of what was cancelled, removed, closed and released.
+        let io: EventLoop = subject.io();
+        let before = descriptors();
+        let hanging = Hanging::start(subject, &io);
+        for (nth, (_, id)) in hanging.ids.iter().enumerate() {
+            assert!(if nth % 2 == 0 { io.cancel(*id) } else { io.remove(*id) });
+        }
+        hanging.close_handles(&io);
+        let (stream, peer) = subject.pair(&io);
+        drop((io.release(stream).unwrap(), peer));
+        idle(&io);
+        drop(hanging);
+        // A port opens the driver that polls with the first poll, and keeps it until the loop is gone.
+        assert_eq!(descriptors(), before + usize::from(subject.iocp()));
+    });
 }

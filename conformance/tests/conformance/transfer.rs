@@ -7,10 +7,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nbio::{Done, EventLoop, TcpListener, TcpStream, op};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::peer::Peer;
 use crate::support::{Case, Slot, Subject, listen, long};
+use crate::system::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::wire::{Io, drive, join, keep, noise, socket_pair};
 use crate::work::Work;
 

@@ -1,12 +1,13 @@
 //! Datagrams: what is received and sent, and what goes wrong.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as Peer};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use nbio::{Datagram, Done, ErrorKind, Operation, UdpOptions, UdpSocket, op};
 
-use crate::support::{Case, Slot, Subject, own_address};
+use crate::datagrams::Peer;
+use crate::support::{Case, Slot, Subject, own_udp_address as own_address};
 use crate::wire::{Io, drive, keep, kind, noise, turn};
 
 pub const CASES: &[Case] = &[
@@ -353,6 +354,7 @@ fn refused_once(subject: &Subject) {
 
     // Told to a send, if that comes first.
     assert_eq!(finish(&io, op::SendDatagram::new(socket, "anybody?")).result, Ok(()));
+    subject.hand_over(&io);
     let done = finish(&io, op::SendDatagram::new(socket, "anybody?"));
     assert_eq!((kind(done.result), done.bytes), (refused, 0));
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as Peer};
 
 use nbio::{Datagram, Ecn, ErrorKind, SendControl, UdpOptions, UdpSocket, op};
 
-use crate::support::{Case, Subject, own_address};
+use crate::support::{Case, Subject, own_udp_address as own_address};
 use crate::system;
 use crate::udp::{bound, bound_with, finish, peer, receive};
 use crate::wire::{Io, kind, noise};
@@ -306,7 +306,7 @@ fn control_cut(subject: &Subject) {
     let socket = Peer::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
     let here = socket.local_addr().unwrap();
     for (level, name) in system::FOREIGN_OPTIONS {
-        set_on(&socket, level, name);
+        system::set_on(&socket, level, name);
     }
     let socket: UdpSocket = io.adopt(socket).unwrap();
     let all = UdpOptions::default().recv_packet_info(true).recv_ttl(true).recv_ecn(true);
@@ -315,15 +315,6 @@ fn control_cut(subject: &Subject) {
     let datagram: Datagram<Vec<u8>> = receive(&io, socket, 9);
     assert_eq!((datagram.data(), datagram.truncated), (&b"whole"[..], false));
     assert!(datagram.control.truncated, "{:?}", datagram.control);
-}
-
-/// Switches an option on.
-fn set_on(socket: &Peer, level: i32, name: i32) {
-    use std::os::fd::AsRawFd;
-    let on = 1_i32;
-    // SAFETY: the value is there for its four bytes.
-    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const on).cast(), 4) };
-    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
 /// A socket that receives all control data, for others.

@@ -1,12 +1,11 @@
 //! UDP sockets in and out of loops: adopt, release, detach, attach, duplicate; and in a child process.
 
 use std::net::UdpSocket as Peer;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use nbio::{Datagram, ErrorKind, TcpListener, TcpStream, UdpSocket, op};
-use rustix::io::{FdFlags, fcntl_getfd};
+use nbio::{Datagram, ErrorKind, OwnedDescriptor, TcpListener, TcpStream, UdpSocket, op};
 
-use crate::support::{Case, Slot, Subject, own_address};
+use crate::support::{Case, Slot, Subject, own_udp_address as own_address};
+use crate::system;
 use crate::udp::{bound, finish, peer, receive};
 use crate::wire::{Io, drive, keep, kind, turn};
 
@@ -47,8 +46,7 @@ fn adopted(subject: &Subject) {
         assert_eq!(finish(&io, op::SendDatagram::new(socket, "y")).result, Ok(()));
         assert_eq!(other.recv_from(&mut [0; 9]).unwrap(), (1, here));
         let back = io.release(socket).unwrap();
-        let flags = rustix::fs::fcntl_getfl(back.as_fd()).unwrap();
-        assert_eq!(flags.contains(rustix::fs::OFlags::NONBLOCK), nonblocking);
+        assert_eq!(system::is_nonblocking(back), nonblocking);
     }
 }
 
@@ -76,17 +74,13 @@ fn rejected(subject: &Subject) {
     let io: Io = subject.io();
     let tcp = || std::net::TcpListener::bind(own_address()).unwrap();
     let invalid = ErrorKind::InvalidInput;
-    let wrong: [(OwnedFd, ErrorKind); 4] = [
-        (tcp().into(), invalid),
-        (std::os::unix::net::UnixDatagram::unbound().unwrap().into(), invalid),
-        (std::os::unix::net::UnixStream::pair().unwrap().0.into(), invalid),
-        (std::fs::File::open("/dev/null").unwrap().into(), ErrorKind::BadDescriptor),
-    ];
-    for (descriptor, expected) in wrong {
-        let number = descriptor.as_raw_fd();
+    let wrong: (OwnedDescriptor, ErrorKind) = (tcp().into(), invalid);
+    for (descriptor, expected) in system::unfit().into_iter().chain([wrong]) {
+        let number = system::number_of(&descriptor);
         let rejected = io.adopt::<UdpSocket>(descriptor).unwrap_err();
         assert_eq!((rejected.error.kind(), rejected.error.operation()), (expected, op::Kind::Adopt));
-        assert!(rejected.descriptor.as_raw_fd() == number && fcntl_getfd(&rejected.descriptor).is_ok());
+        assert_eq!(system::number_of(&rejected.descriptor), number);
+        assert!(system::is_open(rejected.descriptor));
     }
     let udp = || peer(own_address()).0;
     assert_eq!(io.adopt::<TcpStream>(udp()).unwrap_err().error.kind(), invalid);
@@ -101,7 +95,7 @@ fn released(subject: &Subject) {
     assert_eq!(kind(io.release(socket)), Some(ErrorKind::Busy));
     assert!(io.cancel(recv));
     io.run().unwrap();
-    let back = Peer::from(io.release(socket).unwrap());
+    let back = system::into_std::<Peer>(io.release(socket).unwrap());
     assert_eq!(kind(io.release(socket)), Some(ErrorKind::StaleHandle));
     assert_eq!(back.local_addr().unwrap(), here);
     peer(own_address()).0.send_to(b"to std", here).unwrap();
@@ -128,8 +122,8 @@ fn detached(subject: &Subject) {
 fn duplicated(subject: &Subject) {
     let io: Io = subject.io();
     let (socket, here) = bound(&io);
-    let second = Peer::from(io.duplicate(socket).unwrap());
-    assert_ne!(io.raw(socket), Ok(second.as_raw_fd()));
+    let second = system::into_std::<Peer>(io.duplicate(socket).unwrap());
+    assert_ne!(io.raw(socket), Ok(system::number(&second)));
     io.close(socket);
     io.run().unwrap();
     peer(own_address()).0.send_to(b"x", here).unwrap();
@@ -143,6 +137,6 @@ fn close_on_exec(subject: &Subject) {
     let duplicate = io.duplicate(socket).unwrap();
     let socket = io.release(socket).unwrap();
     for descriptor in [duplicate, socket] {
-        assert_eq!(fcntl_getfd(&descriptor).unwrap(), FdFlags::CLOEXEC);
+        assert!(system::closes_on_exec(descriptor));
     }
 }

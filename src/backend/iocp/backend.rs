@@ -19,7 +19,7 @@ use crate::report::Support;
 use crate::{Error, ErrorKind, Instant};
 
 /// What the system answers to what was cancelled.
-const CANCELLED: i32 = windows_sys::Win32::Foundation::ERROR_OPERATION_ABORTED as i32;
+pub(super) const CANCELLED: i32 = windows_sys::Win32::Foundation::ERROR_OPERATION_ABORTED as i32;
 
 impl Backend for Iocp {
     fn submit(&mut self, shot: Shot<'_>) {
@@ -37,13 +37,19 @@ impl Backend for Iocp {
                 }
             }
             (Place::Air, what) => {
+                flight.cancelled = true;
                 let handle = match (what, &self.afd) {
                     (What::Poll, Some(afd)) => afd.raw(),
                     _ => flight.descriptor,
                 };
-                // What it answers doesn't matter: the packet tells how the shot ended, be it cancelled or not.
+                // The packet tells how the shot ended, be it cancelled or not.
                 // SAFETY: the handle is open as long as a shot is under way there, and so is the OVERLAPPED.
-                unsafe { CancelIoEx(as_handle(handle), flight.overlapped()) };
+                let found = unsafe { CancelIoEx(as_handle(handle), flight.overlapped()) } != 0;
+                if !found {
+                    // It is over, and the packet is there. Or it is Wine, which finds no send that it is just going on with:
+                    // then it is asked again.
+                    self.done.push_back(Completion { token, outcome: Outcome::Told });
+                }
             }
             (Place::Nowhere, _) => {}
         }
@@ -140,6 +146,7 @@ impl Backend for Iocp {
     fn support(&self, kind: Kind) -> Support {
         match kind {
             Kind::Accept
+            | Kind::AcceptMany
             | Kind::Connect
             | Kind::Recv
             | Kind::RecvVectored
@@ -156,6 +163,7 @@ impl Backend for Iocp {
             | Kind::WriteAtVectored
             | Kind::Read
             | Kind::Write
+            | Kind::AcceptPipe
             | Kind::Poll => Support::Native,
             Kind::Shutdown | Kind::Close => Support::Direct,
             Kind::Timer | Kind::Interval | Kind::NextTick => Support::Engine,
@@ -167,7 +175,7 @@ impl Backend for Iocp {
             | Kind::SendRecordVectored
             | Kind::RecvFds
             | Kind::SendFds
-            | Kind::OpenFifo
+            | Kind::RecvMany
             | Kind::PollMany => Support::Unsupported,
             _ => Support::Pool,
         }

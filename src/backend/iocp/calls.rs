@@ -12,7 +12,7 @@ use windows_sys::Win32::System::WindowsProgramming as programming;
 use super::flights::{Place, What};
 use super::{Iocp, Open, PortState, start};
 use crate::backend::windows::descriptor::{as_handle, borrow_handle, borrow_socket};
-use crate::backend::windows::{OwnedDescriptor, Sort, handles, socket, udp};
+use crate::backend::windows::{OwnedDescriptor, Sort, handles, pipe, socket, udp};
 use crate::backend::{Calls, RawDescriptor, Standard};
 use crate::engine::handles::Means;
 use crate::handle::HandleKind;
@@ -73,7 +73,7 @@ impl Iocp {
             return Err(wrong);
         }
         let overlapped = handles::is_overlapped(handle);
-        if overlapped && self.port.associate(raw).is_err() {
+        if overlapped && self.associate(raw).is_err() {
             return Err(Error::new(ErrorKind::Busy, Kind::Adopt));
         }
         let port = if overlapped { PortState::Ours } else { PortState::Never };
@@ -197,6 +197,15 @@ impl Calls for Iocp {
         start::means(&self.opened(descriptor))
     }
 
+    fn pipe(&mut self) -> Result<[RawDescriptor; 2], Error> {
+        let ends = pipe::pair().map_err(|failure| failure.error(Kind::Pipe))?;
+        Ok(ends.map(|end| {
+            let raw = end.into_raw();
+            self.open.insert(raw, Open { port: PortState::NotYet, ..Open::HANDLE });
+            raw
+        }))
+    }
+
     fn standard(&mut self, which: Standard) -> Result<OwnedDescriptor, Error> {
         let duplicate = match which {
             Standard::Input => handles::duplicate(std::io::stdin().as_handle()),
@@ -213,7 +222,11 @@ impl Calls for Iocp {
     fn duplicate(&mut self, descriptor: RawDescriptor) -> Result<OwnedDescriptor, Error> {
         let duplicate = match self.opened(descriptor).sort {
             Sort::Socket => socket::duplicate(borrow_socket(&descriptor)),
-            Sort::Handle => handles::duplicate(borrow_handle(&descriptor)),
+            Sort::Handle => {
+                // Both have one port. So that this loop knows its own when the second one comes back (`associate`).
+                let _ = self.ready(descriptor);
+                handles::duplicate(borrow_handle(&descriptor))
+            }
         };
         duplicate.map_err(socket::io_error(Kind::Duplicate))
     }

@@ -6,13 +6,15 @@ use windows_sys::Win32::Foundation as win32;
 use windows_sys::Win32::Networking::WinSock as wsa;
 use windows_sys::Win32::System::IO::OVERLAPPED_ENTRY;
 
+use super::backend::CANCELLED;
 use super::flights::{ADDRESS_ROOM, Flights, Place, What};
 use super::port::WAKE;
 use super::start::{Begun, outcome};
 use super::transfer::next_piece;
 use super::{Iocp, Open, PortState, extensions};
 use crate::backend::windows::descriptor::{as_socket, borrow_socket};
-use crate::backend::windows::{handles, is_cancelled, socket};
+use crate::backend::windows::handles::{self, Direction};
+use crate::backend::windows::{is_cancelled, socket};
 use crate::backend::{Completion, Outcome, RawDescriptor};
 
 impl Iocp {
@@ -49,19 +51,38 @@ impl Iocp {
             win32::STATUS_BUFFER_OVERFLOW => self.overflowed(index, bytes),
             _ => self.finish_badly(index, status, bytes),
         };
-        if let Some(begun) = self.go_on(index, answer) {
-            match begun {
-                Begun::Flies => self.flights.get(index).place = Place::Air,
-                Begun::Over(outcome) => {
-                    let moved = self.flights.get(index).rest.map_or(0, |rest| rest.moved);
-                    self.complete(index, joined(moved, outcome));
-                }
-                Begun::Pool(_) => unreachable!("only what is overlapped goes on so"),
+        let begun = self.accept_another(index, answer).or_else(|| self.go_on(index, answer));
+        let begun = begun.or_else(|| self.pass_over_nothing(index, answer));
+        let answer = match begun {
+            None => answer,
+            Some(Begun::Over(outcome)) => outcome,
+            Some(Begun::Flies) => {
+                self.flights.get(index).place = Place::Air;
+                return;
             }
-            return;
-        }
+            Some(Begun::Pool(_)) => unreachable!("only what is overlapped goes on so"),
+        };
         let moved = self.flights.get(index).rest.map_or(0, |rest| rest.moved);
         self.complete(index, joined(moved, answer));
+    }
+
+    /// A connection that was gone before it could be accepted is passed over.
+    fn accept_another(&mut self, index: u32, answer: Outcome) -> Option<Begun> {
+        let flight = self.flights.get(index);
+        let What::Accept { address } = flight.what else { return None };
+        // The last is Wine's word for it.
+        let gone =
+            [win32::ERROR_NETNAME_DELETED as i32, wsa::WSAECONNRESET, wsa::WSAECONNABORTED, wsa::WSAENOTCONN];
+        if !matches!(answer, Outcome::Failed(os) if gone.contains(&os)) {
+            return None;
+        }
+        if flight.cancelled {
+            return Some(Begun::Over(Outcome::Failed(CANCELLED)));
+        }
+        flight.reset(0);
+        let listener = flight.descriptor;
+        let open = self.opened(listener);
+        Some(self.accept(index, address, open))
     }
 
     /// A piece of a vectored transfer of a file is moved whole: the next one's turn.
@@ -81,12 +102,10 @@ impl Iocp {
             (rest.offset, rest.moved) = before;
             return None;
         };
-        let (offset, reads) = (rest.offset, matches!(flight.what, What::Read));
-        Some(if reads {
-            self.read_overlapped(index, memory, length, offset)
-        } else {
-            self.write_overlapped(index, memory, length, offset)
-        })
+        let (offset, What::Transfer(direction)) = (rest.offset, flight.what) else {
+            unreachable!("only transfers of files have a rest")
+        };
+        Some(self.transfer_overlapped(index, direction, (memory, length), offset))
     }
 
     /// A message was longer than the memory for it.
@@ -121,6 +140,7 @@ impl Iocp {
                 message.truncated |= raw.dwFlags & wsa::MSG_PARTIAL != 0;
                 Outcome::Value(bytes.min(room as u32))
             }
+            What::AcceptPipe => self.client_came(index),
             What::Poll => {
                 // SAFETY: as above.
                 let events = unsafe { (*flight.block()).detail.poll.events };
@@ -172,7 +192,7 @@ impl Iocp {
     /// It failed, or was cancelled.
     fn finish_badly(&mut self, index: u32, status: i32, bytes: u32) -> Outcome {
         let flight = self.flights.get(index);
-        drop(flight.socket.take());
+        drop((flight.socket.take(), flight.instance.take()));
         let open = self.open.get(&flight.descriptor);
         let on_socket = open.is_some_and(|open| open.sort == super::Sort::Socket);
         let os = match flight.what {
@@ -182,9 +202,9 @@ impl Iocp {
         };
         match flight.what {
             // What is sent is sent.
-            What::Send | What::Write if bytes > 0 => Outcome::Value(bytes),
-            What::Receive if flight.shut && is_cancelled(os) => Outcome::Value(0),
-            What::Read if handles::is_end(os) => Outcome::Value(0),
+            What::Send | What::Transfer(Direction::Write) if bytes > 0 => Outcome::Value(bytes),
+            What::Receive if flight.shut && is_cancelled(os) || os == wsa::WSAESHUTDOWN => Outcome::Value(0),
+            What::Transfer(Direction::Read) if handles::is_end(os) => Outcome::Value(0),
             _ => Outcome::Failed(os),
         }
     }

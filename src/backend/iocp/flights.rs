@@ -10,7 +10,8 @@ use windows_sys::Win32::Networking::WinSock::{WSABUF, WSAMSG};
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
 use super::poll::PollInfo;
-use crate::backend::windows::{Address, IoVec, Message};
+use crate::backend::windows::handles::Direction;
+use crate::backend::windows::{Address, IoVec, Message, OwnedDescriptor};
 use crate::backend::{RawDescriptor, Token};
 
 /// Room for one address as AcceptEx wants it: 16 bytes more than the largest.
@@ -43,14 +44,15 @@ pub(super) enum What {
         address: NonNull<Address>,
     },
     Connect,
+    /// The client of a named pipe.
+    AcceptPipe,
     /// Bytes of a stream.
     Receive,
     Send,
     ReceiveMessage(NonNull<Message>),
     SendMessage,
     /// At a place in a file or from a pipe.
-    Read,
-    Write,
+    Transfer(Direction),
     Poll,
     /// On the pool; `opens`: what it answers is a handle.
     Pool {
@@ -89,8 +91,14 @@ pub(super) struct Flight {
     pub(super) what: What,
     /// For the connection that an accept waits for.
     pub(super) socket: Option<Socket>,
+    /// The instance of a named pipe that waits for its client.
+    pub(super) instance: Option<OwnedDescriptor>,
+    /// Where the last transfer goes to or comes from.
+    pub(super) piece: (*mut u8, u32),
     /// A receive on a half that was shut down meanwhile: cancelled, it is at the end of the stream.
     pub(super) shut: bool,
+    /// The engine has asked for its end.
+    pub(super) cancelled: bool,
     /// The memory of a message, as the system takes it.
     pub(super) buffers: Vec<WSABUF>,
     pub(super) rest: Option<Rest>,
@@ -107,7 +115,10 @@ impl Flight {
             descriptor: 0,
             what: What::Connect,
             socket: None,
+            instance: None,
+            piece: (std::ptr::null_mut(), 0),
             shut: false,
+            cancelled: false,
             buffers: Vec::new(),
             rest: None,
             addresses: std::ptr::null_mut(),
@@ -156,6 +167,7 @@ impl Drop for Flight {
         if self.place == Place::Air {
             // The system may still write there: leaked, never freed. So is the socket, which the system may be about to fill.
             std::mem::forget(self.socket.take());
+            std::mem::forget(self.instance.take());
             std::mem::forget(std::mem::take(&mut self.buffers));
             return;
         }
@@ -173,9 +185,9 @@ impl Drop for Flight {
 #[derive(Default)]
 pub(super) struct Flights {
     all: Vec<Flight>,
-    /// Blocks of calls that failed at once: no packet comes for them, says the documentation, but for some one does (on
-    /// Wine, where a file's offset is out of range). It is in the port when the call returns, so once the port was seen
-    /// empty it has come. Those retired since that was last so, and those from before.
+    /// Blocks of calls that failed at once. No packet comes for them, says the documentation; but under Wine 8.0 one does for
+    /// some (a file's offset that is out of range). There it is in the port when the call returns (measured), so once the
+    /// port was seen empty it has come. Those retired since that was last so, and those from before.
     limbo: [Vec<NonNull<Block>>; 2],
 }
 
@@ -190,6 +202,7 @@ impl Flights {
         flight.descriptor = descriptor;
         flight.rest = None;
         flight.shut = false;
+        flight.cancelled = false;
         flight.reset(0);
         flight
     }

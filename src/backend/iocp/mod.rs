@@ -10,6 +10,7 @@ mod extensions;
 mod finish;
 mod flights;
 mod offload;
+mod pipes;
 mod poll;
 mod port;
 mod start;
@@ -18,7 +19,7 @@ mod transfer;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::windows::{OwnedDescriptor, Sort};
+use super::windows::{OwnedDescriptor, Sort, handles};
 use super::{Completion, Outcome, RawDescriptor};
 use crate::op::Kind;
 use crate::{Error, TcpOptions};
@@ -103,13 +104,26 @@ impl Iocp {
 
     /// Has the overlapped calls of what is open complete at the port, if it can do any. What is known of it then.
     fn ready(&mut self, descriptor: RawDescriptor) -> Result<Open, i32> {
-        let Some(open) = self.open.get_mut(&descriptor) else { return Ok(Open::HANDLE) };
-        if open.port == PortState::NotYet {
-            self.port.associate(descriptor)?;
+        let Some(&known) = self.open.get(&descriptor) else { return Ok(Open::HANDLE) };
+        if known.port == PortState::NotYet {
+            self.associate(descriptor)?;
+            let open = self.open.get_mut(&descriptor).expect("found above");
             open.port = PortState::Ours;
             open.skips = open.sort == Sort::Socket && calls::skip_on_success(descriptor);
+            return Ok(*open);
         }
-        Ok(*open)
+        Ok(known)
+    }
+
+    /// Has what completes there come to the port. A second handle of something open that does so already does so too, but the
+    /// system says only that it has a port.
+    fn associate(&self, descriptor: RawDescriptor) -> Result<(), i32> {
+        self.port.associate(descriptor).or_else(|os| {
+            let ours = |(&other, open): (&RawDescriptor, &Open)| {
+                open.port == PortState::Ours && other != descriptor && handles::are_same(other, descriptor)
+            };
+            if self.open.iter().any(ours) { Ok(()) } else { Err(os) }
+        })
     }
 
     fn complete(&mut self, index: u32, outcome: Outcome) {

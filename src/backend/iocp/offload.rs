@@ -7,7 +7,8 @@ use super::port::Port;
 use crate::backend::pool::{self, Work};
 use crate::backend::windows::descriptor::{Sort, as_socket};
 use crate::backend::windows::files::{self, Failure};
-use crate::backend::windows::{IoVec, OwnedDescriptor, handles};
+use crate::backend::windows::handles::{self, Direction};
+use crate::backend::windows::{IoVec, OwnedDescriptor};
 use crate::backend::{Outcome, RawDescriptor, Token};
 use crate::engine::op::Space;
 use crate::engine::paths::PathCall;
@@ -16,10 +17,8 @@ use crate::engine::paths::PathCall;
 #[derive(Copy, Clone)]
 pub(super) enum Call {
     Path(NonNull<PathCall>),
-    Read { memory: *mut u8, length: u32, offset: Option<u64> },
-    Write { memory: *const u8, length: u32, offset: Option<u64> },
-    ReadVectored { pieces: NonNull<IoVec>, count: u32, offset: Option<u64> },
-    WriteVectored { pieces: NonNull<IoVec>, count: u32, offset: Option<u64> },
+    Transfer { direction: Direction, memory: *mut u8, length: u32, offset: Option<u64> },
+    TransferPieces { direction: Direction, pieces: NonNull<IoVec>, count: u32, offset: Option<u64> },
     Sync,
     Truncate { length: u64 },
     Allocate { offset: u64, length: u64, how: Space },
@@ -72,16 +71,12 @@ impl Call {
         unsafe {
             match *self {
                 Call::Path(call) => files::call(descriptor, call.as_ref()),
-                Call::Read { memory, length, offset } => handles::read(descriptor, memory, length, offset),
-                Call::Write { memory, length, offset } => handles::write(descriptor, memory, length, offset),
-                Call::ReadVectored { pieces, count, offset } => {
-                    each(pieces, count, offset, |memory, length, at| {
-                        handles::read(descriptor, memory, length, at)
-                    })
+                Call::Transfer { direction, memory, length, offset } => {
+                    handles::transfer(direction, descriptor, memory, length, offset)
                 }
-                Call::WriteVectored { pieces, count, offset } => {
+                Call::TransferPieces { direction, pieces, count, offset } => {
                     each(pieces, count, offset, |memory, length, at| {
-                        handles::write(descriptor, memory, length, at)
+                        handles::transfer(direction, descriptor, memory, length, at)
                     })
                 }
                 Call::Sync => handles::sync(descriptor),

@@ -12,6 +12,7 @@ use super::{Iocp, MOST_BYTES, Open, PortState, extensions, poll};
 use crate::ErrorKind;
 use crate::backend::windows::descriptor::{as_socket, borrow_handle};
 use crate::backend::windows::files::Failure;
+use crate::backend::windows::handles::Direction;
 use crate::backend::windows::{Address, IoVec, Message, Sort, handles, socket};
 use crate::backend::{Outcome, Shot};
 use crate::engine::handles::Means;
@@ -68,7 +69,8 @@ impl Iocp {
         let open = match flies {
             true => match self.ready(shot.descriptor) {
                 Ok(open) => open,
-                Err(os) => return failed(os),
+                // A second handle of it completes elsewhere.
+                Err(_) => return Begun::Over(Outcome::Refused(ErrorKind::Busy)),
             },
             false => self.opened(shot.descriptor),
         };
@@ -84,7 +86,7 @@ impl Iocp {
                 if stream {
                     self.receive(index, memory, length, open)
                 } else {
-                    self.read(index, memory, length, None, shot, open)
+                    self.transfer(index, Direction::Read, (memory, length), None, shot, open)
                 }
             }
             &Op::Send { from, length, all, .. } => {
@@ -93,7 +95,7 @@ impl Iocp {
                 if stream {
                     self.send(index, memory, length, open)
                 } else {
-                    self.write(index, memory, length, None, shot, open)
+                    self.transfer(index, Direction::Write, (memory, length), None, shot, open)
                 }
             }
             Op::RecvVectored { pieces, .. } => {
@@ -101,7 +103,7 @@ impl Iocp {
                 if stream {
                     self.receive_pieces(index, pieces, count, open)
                 } else {
-                    self.read_pieces(index, pieces, count, None, shot, open)
+                    self.transfer_pieces(index, Direction::Read, (pieces, count), None, shot, open)
                 }
             }
             &Op::SendVectored { ref pieces, all } => {
@@ -110,41 +112,74 @@ impl Iocp {
                 if stream {
                     self.send_pieces(index, pieces, count, most, open)
                 } else {
-                    self.write_pieces(index, pieces, count, None, shot, open)
+                    self.transfer_pieces(index, Direction::Write, (pieces, count), None, shot, open)
                 }
             }
             Op::RecvMessage { envelope, .. } => self.receive_message(index, envelope.message(), open),
             Op::SendMessage { envelope, .. } => self.send_message(index, envelope.message(), open),
             &Op::ReadAt { into, offset, .. } => {
                 let (memory, length) = rest(into.memory.as_ptr(), into.length, moved);
-                self.read(index, memory, length, Some(offset + moved as u64), shot, open)
+                self.transfer(
+                    index,
+                    Direction::Read,
+                    (memory, length),
+                    Some(offset + moved as u64),
+                    shot,
+                    open,
+                )
             }
             &Op::WriteAt { from, length, offset, .. } => {
                 let (memory, length) = rest(from.cast_mut(), length, moved);
-                self.write(index, memory, length, Some(offset + moved as u64), shot, open)
+                self.transfer(
+                    index,
+                    Direction::Write,
+                    (memory, length),
+                    Some(offset + moved as u64),
+                    shot,
+                    open,
+                )
             }
             Op::ReadAtVectored { pieces, offset, .. } => {
                 let (pieces, count) = pieces.array();
-                self.read_pieces(index, pieces, count, Some(offset + moved as u64), shot, open)
+                self.transfer_pieces(
+                    index,
+                    Direction::Read,
+                    (pieces, count),
+                    Some(offset + moved as u64),
+                    shot,
+                    open,
+                )
             }
             Op::WriteAtVectored { pieces, offset, .. } => {
                 let (pieces, count) = pieces.array();
-                self.write_pieces(index, pieces, count, Some(offset + moved as u64), shot, open)
+                self.transfer_pieces(
+                    index,
+                    Direction::Write,
+                    (pieces, count),
+                    Some(offset + moved as u64),
+                    shot,
+                    open,
+                )
             }
             Op::Sync { .. } => self.offload(index, Call::Sync, shot),
             &Op::Truncate { length } => self.offload(index, Call::Truncate { length }, shot),
             &Op::Allocate { offset, length, how } => {
                 self.offload(index, Call::Allocate { offset, length, how }, shot)
             }
-            Op::Path(path) => {
-                let opens = matches!(path.call, PathCalled::Open(_));
-                let begun = self.offload(index, Call::Path(NonNull::from(&**path)), shot);
-                self.flights.get(index).what = What::Pool { opens };
-                begun
-            }
+            Op::Path(path) => match path.call {
+                PathCalled::AcceptPipe(how) => self.accept_pipe(index, &path.path, &how),
+                called => {
+                    let opens = matches!(called, PathCalled::Open(_) | PathCalled::OpenFifo(_));
+                    let begun = self.offload(index, Call::Path(NonNull::from(&**path)), shot);
+                    self.flights.get(index).what = What::Pool { opens };
+                    begun
+                }
+            },
             &Op::Poll { interest, many, .. } => self.poll(index, interest, many, open),
             Op::Close => self.close(index, shot, open),
             // Nothing makes a Unix socket's handle here.
+            // What was picked would wait with each reader.
+            Op::RecvMany { .. } => Begun::Over(Outcome::Refused(ErrorKind::Unsupported)),
             Op::RecvFds { .. } | Op::SendFds { .. } => Begun::Over(Outcome::Refused(ErrorKind::Unsupported)),
             Op::Shutdown(_) | Op::Timer(_) | Op::NextTick | Op::Blocking { .. } | Op::Steps(_) => {
                 unreachable!("the engine does these itself, or the thread pool")
@@ -173,7 +208,17 @@ impl Iocp {
         }
     }
 
-    fn accept(&mut self, index: u32, address: NonNull<Address>, open: Open) -> Begun {
+    pub(super) fn accept(&mut self, index: u32, address: NonNull<Address>, open: Open) -> Begun {
+        loop {
+            match self.accept_one(index, address, open) {
+                // It was gone before it could be accepted.
+                Begun::Over(Outcome::Failed(wsa::WSAECONNRESET)) => self.flights.get(index).reset(0),
+                begun => return begun,
+            }
+        }
+    }
+
+    fn accept_one(&mut self, index: u32, address: NonNull<Address>, open: Open) -> Begun {
         let extensions = match extensions::get() {
             Ok(extensions) => extensions,
             Err(os) => return failed(os),
@@ -254,7 +299,11 @@ impl Iocp {
                 None,
             )
         };
-        self.begun(index, result, bytes, open)
+        match self.begun(index, result, bytes, open) {
+            // The receiving half was shut down before: that is the end of the stream, as elsewhere.
+            Begun::Over(Outcome::Failed(wsa::WSAESHUTDOWN)) => Begun::Over(Outcome::Value(0)),
+            begun => begun,
+        }
     }
 
     fn send(&mut self, index: u32, memory: *mut u8, length: u32, open: Open) -> Begun {

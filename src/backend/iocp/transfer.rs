@@ -3,19 +3,19 @@
 use std::ptr::{NonNull, null_mut};
 
 use windows_sys::Win32::Foundation as win32;
-use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
 
 use super::flights::{Rest, What};
 use super::offload::Call;
 use super::start::{Begun, outcome};
 use super::{Iocp, MOST_BYTES, Open, PortState};
+use crate::backend::windows::IoVec;
 use crate::backend::windows::descriptor::as_handle;
-use crate::backend::windows::{IoVec, handles};
+use crate::backend::windows::handles::{self, Direction};
 use crate::backend::{Outcome, Shot};
 
 impl Iocp {
     /// Judges what a call on a file answered at once.
-    fn begun_on_file(&mut self, index: u32, done: i32, reads: bool) -> Begun {
+    fn begun_on_file(&mut self, index: u32, done: i32, direction: Direction) -> Begun {
         if done != 0 {
             return Begun::Flies;
         }
@@ -25,100 +25,62 @@ impl Iocp {
             return Begun::Flies;
         }
         self.flights.retire(index);
-        if reads && handles::is_end(os) {
+        if direction == Direction::Read && handles::is_end(os) {
             return Begun::Over(Outcome::Value(0));
         }
-        Begun::Over(outcome(Err(handles::of_transfer(os))))
+        let descriptor = self.flights.get(index).descriptor;
+        Begun::Over(outcome(Err(handles::of_transfer(descriptor, os))))
     }
 
-    pub(super) fn read(
+    /// Moves the bytes of one piece of memory, at a place in a file or where a pipe stands.
+    pub(super) fn transfer(
         &mut self,
         index: u32,
-        memory: *mut u8,
-        length: u32,
+        direction: Direction,
+        (memory, length): (*mut u8, u32),
         offset: Option<u64>,
         shot: &Shot<'_>,
         open: Open,
     ) -> Begun {
         if open.port == PortState::Never {
-            return self.offload(index, Call::Read { memory, length, offset }, shot);
+            return self.offload(index, Call::Transfer { direction, memory, length, offset }, shot);
         }
-        self.read_overlapped(index, memory, length, offset.unwrap_or(0))
+        self.transfer_overlapped(index, direction, (memory, length), offset.unwrap_or(0))
     }
 
-    pub(super) fn read_overlapped(&mut self, index: u32, memory: *mut u8, length: u32, offset: u64) -> Begun {
-        let flight = self.flights.get(index);
-        flight.what = What::Read;
-        flight.reset(offset);
-        // SAFETY: the engine keeps the memory until the completion, the flight the OVERLAPPED.
-        let done = unsafe {
-            ReadFile(as_handle(flight.descriptor), memory, length, null_mut(), flight.overlapped())
-        };
-        self.begun_on_file(index, done, true)
-    }
-
-    pub(super) fn write(
+    pub(super) fn transfer_overlapped(
         &mut self,
         index: u32,
-        memory: *mut u8,
-        length: u32,
-        offset: Option<u64>,
-        shot: &Shot<'_>,
-        open: Open,
-    ) -> Begun {
-        if open.port == PortState::Never {
-            return self.offload(index, Call::Write { memory, length, offset }, shot);
-        }
-        self.write_overlapped(index, memory, length, offset.unwrap_or(0))
-    }
-
-    pub(super) fn write_overlapped(
-        &mut self,
-        index: u32,
-        memory: *mut u8,
-        length: u32,
+        direction: Direction,
+        (memory, length): (*mut u8, u32),
         offset: u64,
     ) -> Begun {
         let flight = self.flights.get(index);
-        flight.what = What::Write;
+        flight.what = What::Transfer(direction);
+        flight.piece = (memory, length);
         flight.reset(offset);
-        // SAFETY: as in `read_overlapped`.
-        let done = unsafe {
-            WriteFile(as_handle(flight.descriptor), memory, length, null_mut(), flight.overlapped())
-        };
-        self.begun_on_file(index, done, false)
+        let (handle, overlapped) = (as_handle(flight.descriptor), flight.overlapped());
+        // SAFETY: the engine keeps the memory until the completion, the flight the OVERLAPPED.
+        let done =
+            unsafe { handles::begin_transfer(direction, handle, memory, length, null_mut(), overlapped) };
+        self.begun_on_file(index, done, direction)
     }
 
-    pub(super) fn read_pieces(
+    /// The same of several pieces.
+    pub(super) fn transfer_pieces(
         &mut self,
         index: u32,
-        pieces: NonNull<IoVec>,
-        count: u32,
+        direction: Direction,
+        (pieces, count): (NonNull<IoVec>, u32),
         offset: Option<u64>,
         shot: &Shot<'_>,
         open: Open,
     ) -> Begun {
         if open.port == PortState::Never {
-            return self.offload(index, Call::ReadVectored { pieces, count, offset }, shot);
+            return self.offload(index, Call::TransferPieces { direction, pieces, count, offset }, shot);
         }
-        let (memory, length) = self.first_piece(index, pieces, count, offset);
-        self.read_overlapped(index, memory, length, offset.unwrap_or(0))
-    }
-
-    pub(super) fn write_pieces(
-        &mut self,
-        index: u32,
-        pieces: NonNull<IoVec>,
-        count: u32,
-        offset: Option<u64>,
-        shot: &Shot<'_>,
-        open: Open,
-    ) -> Begun {
-        if open.port == PortState::Never {
-            return self.offload(index, Call::WriteVectored { pieces, count, offset }, shot);
-        }
-        let (memory, length) = self.first_piece(index, pieces, count, offset);
-        self.write_overlapped(index, memory, length, offset.unwrap_or(0))
+        let first = self.first_piece(index, pieces, count, offset);
+        self.transfer_overlapped(index, direction, first, offset.unwrap_or(0))
     }
 
     /// The system has scattered reads of whole pages only: pieces go one after the other. Of a pipe only the first, since

@@ -143,6 +143,8 @@ impl<S: Selector> Backend for Readiness<S> {
             Kind::Timer | Kind::Interval | Kind::NextTick => Support::Engine,
             Kind::SendFile | Kind::Splice | Kind::ReadFile | Kind::WriteFile => Support::Composed,
             Kind::Accept
+            | Kind::RecvMany
+            | Kind::AcceptMany
             | Kind::Connect
             | Kind::ConnectUnix
             | Kind::Recv
@@ -162,6 +164,7 @@ impl<S: Selector> Backend for Readiness<S> {
             | Kind::SendFds
             | Kind::Poll
             | Kind::PollMany => Support::Readiness,
+            Kind::AcceptPipe => Support::Unsupported,
             _ => Support::Pool,
         }
     }

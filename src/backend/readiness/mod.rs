@@ -75,7 +75,7 @@ fn outcome(answer: Result<u32, Errno>) -> Outcome {
 #[inline]
 fn transferring(call: &Syscall) -> Option<Queue> {
     match call {
-        Syscall::Recv { .. } => Some(Queue::Read),
+        Syscall::Recv { .. } | Syscall::Pick { .. } => Some(Queue::Read),
         Syscall::Send { .. } => Some(Queue::Write),
         _ => None,
     }
@@ -153,7 +153,9 @@ impl<S: Selector> Readiness<S> {
                 let queue = if call.writes() { Queue::Write } else { Queue::Read };
                 let of = self.descriptors.of(descriptor);
                 let alone = of.queues[queue as usize].head == NONE;
-                let try_it = alone && (of.ready[queue as usize] || means != Means::Socket);
+                let ready = alone && (of.ready[queue as usize] || means != Means::Socket);
+                // What waits for its own receiver says nothing of another one.
+                let try_it = ready || self.tells_nothing(index, means);
                 if !try_it || !self.attempt(index, queue) {
                     self.wait_in(index, queue);
                 }
@@ -177,13 +179,19 @@ impl<S: Selector> Readiness<S> {
             }
         };
         shot.place = Place::Nowhere;
-        if let (Ok(bytes @ 1..), Some(room)) = (answer, shot.call.room())
+        let call = shot.call;
+        if let (Ok(bytes @ 1..), Some(room)) = (answer, call.room())
             && S::SHORT_READS_TELL
             && (bytes as usize) < room
         {
             self.note_short(descriptor);
         }
-        self.done.push_back(Completion { token: Token { index, generation }, outcome: outcome(answer) });
+        let outcome = match (call, answer) {
+            (Syscall::Pick { buffer, .. }, Ok(bytes @ 1..)) => Outcome::Filled { buffer, bytes, more: false },
+            (Syscall::Pick { .. }, Err(Errno::NOBUFS)) => Outcome::Starved,
+            (_, answer) => outcome(answer),
+        };
+        self.done.push_back(Completion { token: Token { index, generation }, outcome });
         true
     }
 

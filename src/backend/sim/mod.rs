@@ -4,7 +4,11 @@
 //! All loops of one simulation share one [`World`] behind a lock. A loop turns it when it waits: whatever is due
 //! happens, and if that brings the loop nothing, the clock jumps to the next event or to the end of the wait.
 
+mod access;
+mod datagram;
+mod disk;
 mod draw;
+mod files;
 mod memory;
 mod network;
 mod options;
@@ -26,8 +30,13 @@ use crate::engine::op::Op;
 use crate::handle::HandleKind;
 use crate::op::{Half, Kind};
 use crate::report::Support;
-use crate::{Error, ErrorKind, Instant, ListenOptions, TcpOptions};
+use crate::simulation::{DatagramFaults, DiskFaults};
+use crate::{Error, ErrorKind, Instant, ListenOptions, TcpOptions, UdpOptions};
 
+pub(crate) use access::Access;
+use datagram::Letter;
+pub(crate) use disk::CopyOrder;
+use files::FileWork;
 use memory::Memory;
 use world::{Place, Work, World};
 
@@ -61,6 +70,22 @@ impl Shared {
     pub(crate) fn digest(&self) -> u64 {
         self.world().digest
     }
+
+    pub(crate) fn open_files(&self) -> usize {
+        self.world().disk.open_files()
+    }
+
+    pub(crate) fn crash(&self) {
+        self.disturb(World::crash);
+    }
+
+    pub(crate) fn set_datagram_faults(&self, faults: DatagramFaults) {
+        self.world().datagrams.faults = faults;
+    }
+
+    pub(crate) fn set_disk_faults(&self, faults: DiskFaults) {
+        self.world().disk.faults = faults;
+    }
 }
 
 /// One loop's door to the world.
@@ -83,7 +108,9 @@ impl Sim {
 
 impl Drop for Sim {
     fn drop(&mut self) {
-        self.shared.disturb(|world| world.remove_loop(self.part));
+        let jobs = self.shared.disturb(|world| world.remove_loop(self.part));
+        // Not under the lock, which they take.
+        drop(jobs);
     }
 }
 
@@ -136,32 +163,25 @@ impl Backend for Sim {
             // SAFETY: the slot's scratch block, which the engine has written.
             Op::Connect => Work::Connect(unsafe { address().as_ref() }.get().expect("an address of IP")),
             Op::Close => Work::Close,
-            op @ (Op::Recv { .. } | Op::RecvVectored { .. }) => {
+            op @ (Op::Recv { .. } | Op::RecvVectored { .. } | Op::RecvMany { .. }) => {
                 Work::Receive(Memory::of(op, shot.moved).expect("a receive has memory"))
             }
             op @ (Op::Send { .. } | Op::SendVectored { .. }) => {
                 Work::Send(Memory::of(op, shot.moved).expect("a send has memory"))
             }
-            Op::RecvMessage { .. } | Op::SendMessage { .. } => {
-                unreachable!("nobody has a socket for it: `bind_udp` and `adopt` are unsupported")
-            }
+            Op::RecvMessage { envelope, .. } => Work::ReceiveDatagram(Letter::of(envelope)),
+            Op::SendMessage { envelope, .. } => Work::SendDatagram(Letter::of(envelope)),
             Op::RecvFds { .. } | Op::SendFds { .. } => {
                 unreachable!("nothing makes a Unix socket's handle here")
             }
-            Op::Path(_) => {
-                let outcome = Outcome::Refused(ErrorKind::Unsupported);
-                let completion = Completion { token: shot.token, outcome };
-                return self.shared.world().loops[self.part].ready.push_back(completion);
-            }
-            Op::ReadAt { .. }
+            op @ (Op::Path(_)
+            | Op::ReadAt { .. }
             | Op::ReadAtVectored { .. }
             | Op::WriteAt { .. }
-            | Op::WriteAtVectored { .. } => {
-                unreachable!("nothing makes a file's handle here")
-            }
-            Op::Sync { .. } | Op::Truncate { .. } | Op::Allocate { .. } => {
-                unreachable!("nothing makes a file's handle here")
-            }
+            | Op::WriteAtVectored { .. }
+            | Op::Sync { .. }
+            | Op::Truncate { .. }
+            | Op::Allocate { .. }) => Work::File(FileWork::of(op, shot.moved).expect("one of files")),
             Op::Poll { .. } => unreachable!("the engine refuses it"),
             Op::Shutdown(_) | Op::Timer(_) | Op::NextTick | Op::Blocking { .. } | Op::Steps(_) => {
                 unreachable!("the engine does these itself, or gives them to `offload`")
@@ -176,12 +196,14 @@ impl Backend for Sim {
     }
 
     /// No other thread: the job runs where its result is wanted, on the loop's thread.
-    fn offload(&mut self, _: Arc<dyn Job>, completer: Completer) -> u64 {
-        self.shared.world().add_job(self.part, completer)
+    fn offload(&mut self, job: Arc<dyn Job>, completer: Completer) -> u64 {
+        self.shared.world().add_job(self.part, job, completer)
     }
 
     fn withdraw(&mut self, ticket: u64) -> bool {
-        self.shared.world().jobs.remove(&ticket).is_some()
+        // What is dropped with it takes the lock.
+        let job = self.shared.world().jobs.remove(&ticket);
+        job.is_some()
     }
 
     fn wait(&mut self, limit: Option<Duration>, out: &mut VecDeque<Completion>) -> Result<(), Error> {
@@ -212,11 +234,30 @@ impl Backend for Sim {
         }
         let part = &mut world.loops[self.part];
         out.append(&mut part.ready);
-        let due = std::mem::take(&mut part.due);
-        // It may ring this loop's bell, which takes the lock.
+        let (due, unlocks) = (std::mem::take(&mut part.due), world.disk.unlocks);
+        // A job of nbio's own uses the disk, and the completer may ring this loop's bell: both take the lock.
         drop(world);
-        due.into_iter().for_each(|completer| completer(Outcome::Ran));
+        for (ticket, job) in due {
+            if job.task.attempt() {
+                (job.completer)(Outcome::Ran);
+            } else {
+                self.shared.world().park_job(ticket, job, unlocks);
+            }
+        }
         Ok(())
+    }
+
+    fn jobs(&self) -> usize {
+        self.shared.world().jobs_of(self.part)
+    }
+
+    fn access(&mut self, descriptor: Option<RawDescriptor>) -> Option<Access> {
+        let file = descriptor.map(|descriptor| self.shared.world().network.file(descriptor as usize));
+        Some(Access::new(&self.shared, file))
+    }
+
+    fn second_file(&mut self, descriptor: RawDescriptor) -> Option<RawDescriptor> {
+        Some(self.shared.world().second_file(descriptor as usize) as RawDescriptor)
     }
 
     fn waker(&mut self) -> Result<Waker, Error> {
@@ -265,11 +306,20 @@ impl Backend for Sim {
     fn support(&self, kind: Kind) -> Support {
         match kind {
             Kind::Timer | Kind::Interval | Kind::NextTick => Support::Engine,
-            Kind::Splice => Support::Composed,
-            Kind::Accept | Kind::Connect | Kind::Close | Kind::Shutdown | Kind::Blocking => {
+            Kind::Splice | Kind::SendFile | Kind::ReadFile | Kind::WriteFile => Support::Composed,
+            Kind::Accept | Kind::AcceptMany | Kind::Connect | Kind::Close => Support::Simulated,
+            Kind::Shutdown | Kind::Blocking | Kind::Resolve => Support::Simulated,
+            Kind::Recv | Kind::RecvVectored | Kind::RecvMany => Support::Simulated,
+            Kind::Send | Kind::SendVectored => Support::Simulated,
+            Kind::Open | Kind::Stat | Kind::Read | Kind::ReadAt | Kind::ReadAtVectored => Support::Simulated,
+            Kind::Write | Kind::WriteAt | Kind::WriteAtVectored | Kind::Seek => Support::Simulated,
+            Kind::Fsync | Kind::Fdatasync | Kind::Truncate | Kind::Allocate => Support::Simulated,
+            Kind::Rename | Kind::Unlink | Kind::Rmdir | Kind::Mkdir => Support::Simulated,
+            Kind::Link | Kind::Symlink | Kind::ReadLink | Kind::ReadDir => Support::Simulated,
+            Kind::RecvFrom | Kind::RecvMsg | Kind::SendTo | Kind::SendDatagram | Kind::SendMsg => {
                 Support::Simulated
             }
-            Kind::Recv | Kind::RecvVectored | Kind::Send | Kind::SendVectored => Support::Simulated,
+            Kind::Lock | Kind::Unlock | Kind::CopyFile => Support::Simulated,
             _ => Support::Unsupported,
         }
     }
@@ -296,7 +346,30 @@ impl Calls for Sim {
     }
 
     fn tcp_options(&mut self, descriptor: RawDescriptor) -> Result<TcpOptions, Error> {
-        Ok(self.shared.world().options(descriptor as usize).get())
+        let options = self.call(Kind::GetOptions, |world| world.options(descriptor as usize))?;
+        Ok(options.get())
+    }
+
+    fn bind_udp(&mut self, address: SocketAddr, options: &UdpOptions) -> Result<RawDescriptor, Error> {
+        self.call(Kind::BindUdp, |world| world.bind_udp(address, options))
+            .map(|number| number as RawDescriptor)
+    }
+
+    fn connect_udp(&mut self, descriptor: RawDescriptor, to: SocketAddr) -> Result<(), Error> {
+        self.call(Kind::ConnectUdp, |world| world.connect_udp(descriptor as usize, to))
+    }
+
+    fn disconnect_udp(&mut self, descriptor: RawDescriptor) -> Result<(), Error> {
+        self.shared.world().disconnect_udp(descriptor as usize);
+        Ok(())
+    }
+
+    fn set_udp_options(&mut self, descriptor: RawDescriptor, options: &UdpOptions) -> Result<(), Error> {
+        self.call(Kind::SetUdpOptions, |world| world.set_udp_options(descriptor as usize, options))
+    }
+
+    fn udp_options(&mut self, descriptor: RawDescriptor) -> Result<UdpOptions, Error> {
+        Ok(self.shared.world().udp_options(descriptor as usize))
     }
 
     fn local_address(&mut self, descriptor: RawDescriptor) -> Result<SocketAddr, Error> {

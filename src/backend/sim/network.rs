@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::datagram::DatagramSocket;
 use super::options::{self, Settings};
 use super::stream::Stream;
 use super::world::{ShotId, Work, World};
@@ -27,9 +28,18 @@ pub(super) struct Socket {
     pub(super) kind: Kind,
 }
 
+impl Socket {
+    fn is_tcp(&self) -> bool {
+        matches!(self.kind, Kind::Listener(_) | Kind::Stream(_))
+    }
+}
+
 pub(super) enum Kind {
     Listener(Listener),
     Stream(Stream),
+    /// By the disk's number.
+    File(u64),
+    Datagram(Box<DatagramSocket>),
 }
 
 pub(super) struct Listener {
@@ -102,14 +112,28 @@ impl Network {
     pub(super) fn stream(&mut self, number: usize) -> &mut Stream {
         match &mut self.socket_mut(number).kind {
             Kind::Stream(stream) => stream,
-            Kind::Listener(_) => unreachable!("a handle's kind says what it is"),
+            _ => unreachable!("a handle's kind says what it is"),
+        }
+    }
+
+    /// Whether this is still the socket with this serial.
+    pub(super) fn is_open(&self, number: usize, serial: u64) -> bool {
+        let socket = self.sockets.get(number).and_then(Option::as_ref);
+        socket.is_some_and(|socket| socket.serial == serial)
+    }
+
+    /// The disk's number of an open file.
+    pub(super) fn file(&self, number: usize) -> u64 {
+        match self.socket(number).kind {
+            Kind::File(file) => file,
+            _ => unreachable!("a handle's kind says what it is"),
         }
     }
 
     fn listener(&mut self, number: usize) -> &mut Listener {
         match &mut self.socket_mut(number).kind {
             Kind::Listener(listener) => listener,
-            Kind::Stream(_) => unreachable!("a handle's kind says what it is"),
+            _ => unreachable!("a handle's kind says what it is"),
         }
     }
 
@@ -169,7 +193,7 @@ impl Network {
         let address = SocketAddr::new(address.ip(), port);
         let shares = |number: &usize| match &self.socket(*number).kind {
             Kind::Listener(listener) => listener.reuse_port && options.reuse_port,
-            Kind::Stream(_) => false,
+            _ => false,
         };
         let taken = self
             .listening_at_port(port)
@@ -185,7 +209,7 @@ impl Network {
         let any = |ip: IpAddr| self.listeners.get(&SocketAddr::new(ip, to.port()));
         let both = |numbers: &&Vec<usize>| match &self.socket(numbers[0]).kind {
             Kind::Listener(listener) => !listener.v6only,
-            Kind::Stream(_) => false,
+            _ => false,
         };
         let found = self.listeners.get(&to).or_else(|| match to.ip() {
             IpAddr::V4(_) => {
@@ -198,12 +222,12 @@ impl Network {
 }
 
 /// Addresses of the simulated machine.
-fn is_here(ip: IpAddr) -> bool {
+pub(super) fn is_here(ip: IpAddr) -> bool {
     ip.is_loopback()
 }
 
 /// The address that connections within a family come from.
-fn loopback(family: IpAddr) -> IpAddr {
+pub(super) fn loopback(family: IpAddr) -> IpAddr {
     match family {
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
@@ -211,7 +235,7 @@ fn loopback(family: IpAddr) -> IpAddr {
 }
 
 /// An address as IPv6 writes it.
-fn mapped(address: SocketAddr) -> SocketAddr {
+pub(super) fn mapped(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(v4) => SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()),
         SocketAddr::V6(_) => address,
@@ -286,6 +310,9 @@ impl World {
                 self.close(socket);
                 self.complete(id, Outcome::Value(0));
             }
+            Work::File(_) => self.do_with_file(id, socket),
+            Work::ReceiveDatagram(_) => self.receive_datagram(id, socket),
+            Work::SendDatagram(_) => self.send_datagram(id, socket),
         }
     }
 
@@ -300,10 +327,12 @@ impl World {
             }
         }
         // A loop that is being dropped may have a close under way, and then the socket is gone.
-        match self.network.sockets[socket].as_mut().map(|socket| &mut socket.kind) {
+        match self.network.sockets.get_mut(socket).and_then(|socket| Some(&mut socket.as_mut()?.kind)) {
             Some(Kind::Listener(listener)) => listener.accepts.retain(|&other| other != id),
             Some(Kind::Stream(stream)) => stream.unpark(id),
-            None => {}
+            Some(Kind::Datagram(socket)) => socket.unpark(id),
+            // What is done with files never waits.
+            Some(Kind::File(_)) | None => {}
         }
     }
 
@@ -397,8 +426,15 @@ impl World {
 
     /// Closes a socket; nothing of it is parked any more.
     pub(super) fn close(&mut self, number: usize) {
-        let Kind::Listener(listener) = &mut self.network.socket_mut(number).kind else {
-            return self.close_stream(number);
+        let listener = match &mut self.network.socket_mut(number).kind {
+            Kind::Listener(listener) => listener,
+            Kind::Stream(_) => return self.close_stream(number),
+            Kind::Datagram(_) => return self.close_datagram(number),
+            Kind::File(file) => {
+                self.disk.close(*file);
+                self.network.remove(number);
+                return self.wake_waiting_jobs();
+            }
         };
         let address = listener.address;
         let (queue, knocking) = (std::mem::take(&mut listener.queue), std::mem::take(&mut listener.knocking));
@@ -421,6 +457,8 @@ impl World {
         match &self.network.socket(number).kind {
             Kind::Listener(listener) => Some(listener.address),
             Kind::Stream(stream) => stream.local,
+            Kind::Datagram(socket) => Some(socket.local()),
+            Kind::File(_) => None,
         }
     }
 
@@ -430,6 +468,9 @@ impl World {
         options: &crate::TcpOptions,
     ) -> Result<(), ErrorKind> {
         let socket = self.network.socket_mut(number);
+        if !socket.is_tcp() {
+            return Err(ErrorKind::BadDescriptor);
+        }
         let set = socket.settings.set(options);
         let capacities = socket.settings.capacities();
         if let Kind::Stream(stream) = &mut socket.kind {
@@ -440,7 +481,8 @@ impl World {
         set
     }
 
-    pub(super) fn options(&self, number: usize) -> options::Settings {
-        self.network.socket(number).settings
+    pub(super) fn options(&self, number: usize) -> Result<options::Settings, ErrorKind> {
+        let socket = self.network.socket(number);
+        if socket.is_tcp() { Ok(socket.settings) } else { Err(ErrorKind::BadDescriptor) }
     }
 }

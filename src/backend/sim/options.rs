@@ -87,12 +87,8 @@ impl Settings {
             }
             other => other.or(options.linger),
         };
-        let buffer = |bytes: usize| match bytes as u64 {
-            0..=LARGEST_NUMBER => Ok((bytes.min(LARGEST_BUFFER) * OVERHEAD).max(SMALLEST_BUFFER)),
-            _ => Err(ErrorKind::InvalidInput),
-        };
-        options.recv_buffer = wanted.recv_buffer.map(buffer).transpose()?.or(options.recv_buffer);
-        options.send_buffer = wanted.send_buffer.map(buffer).transpose()?.or(options.send_buffer);
+        options.recv_buffer = wanted.recv_buffer.map(buffer_size).transpose()?.or(options.recv_buffer);
+        options.send_buffer = wanted.send_buffer.map(buffer_size).transpose()?.or(options.send_buffer);
         if let Some(timeout) = wanted.user_timeout {
             let timeout = whole(timeout, 1);
             if timeout.as_millis() > u128::from(LARGEST_NUMBER) {
@@ -101,6 +97,14 @@ impl Settings {
             options.user_timeout = Some(timeout);
         }
         Ok(())
+    }
+}
+
+/// The size of a buffer that was asked for.
+pub(super) fn buffer_size(bytes: usize) -> Result<usize, ErrorKind> {
+    match bytes as u64 {
+        0..=LARGEST_NUMBER => Ok((bytes.min(LARGEST_BUFFER) * OVERHEAD).max(SMALLEST_BUFFER)),
+        _ => Err(ErrorKind::InvalidInput),
     }
 }
 

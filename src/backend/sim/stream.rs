@@ -122,22 +122,19 @@ impl World {
     }
 
     fn take_bytes(&mut self, id: ShotId, number: usize) {
-        let most = {
-            let Work::Receive(memory) = &self.shot(id).expect("not over").work else {
-                unreachable!("a receive was asked for")
-            };
-            memory.length()
+        let Work::Receive(memory) = &self.shot(id).expect("not over").work else {
+            unreachable!("a receive was asked for")
         };
+        let Some((buffer, memory)) = memory.pick() else { return self.complete(id, Outcome::Starved) };
         let there = self.network.stream(number).received.len();
-        let bytes = self.draw.part(most.min(there));
-        let mut received = std::mem::take(&mut self.network.stream(number).received);
-        if let Work::Receive(memory) = &self.shot(id).expect("not over").work {
-            memory.fill(&mut received, bytes);
-        }
+        let bytes = self.draw.part(memory.length().min(there));
         let stream = self.network.stream(number);
-        stream.received = received;
+        memory.fill(&mut stream.received, bytes);
         let peer = stream.peer;
-        self.complete(id, Outcome::Value(bytes as u32));
+        let bytes = bytes as u32;
+        let filled = |buffer| Outcome::Filled { buffer, bytes, more: false };
+        let outcome = buffer.map_or(Outcome::Value(bytes), filled);
+        self.complete(id, outcome);
         // There is room for what the other side has sent.
         if let Some((peer, _)) = peer {
             self.flow(peer);
@@ -368,7 +365,8 @@ impl World {
     pub(super) fn peer_address(&mut self, number: usize) -> Option<SocketAddr> {
         match &self.network.socket(number).kind {
             Kind::Stream(stream) => stream.peer_address(),
-            Kind::Listener(_) => None,
+            Kind::Datagram(socket) => socket.peer,
+            _ => None,
         }
     }
 }

@@ -3,13 +3,17 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::thread::ThreadId;
 
+use super::datagram::{Datagrams, Letter};
+use super::disk::Disk;
 use super::draw::Draw;
+use super::files::FileWork;
 use super::memory::Memory;
 use super::network::Network;
 use crate::ErrorKind;
-use crate::backend::{Address, Completer, Completion, Outcome, Token};
+use crate::backend::{Address, Completer, Completion, Outcome, Token, Work as Task};
 
 /// What one turn costs on the virtual clock, so that a loop that never waits gets on, too: 1 µs.
 const TURN: u64 = 1_000;
@@ -25,9 +29,21 @@ pub(super) struct World {
     serial: u64,
     events: BinaryHeap<Reverse<Event>>,
     pub(super) loops: Vec<Part>,
-    /// Jobs that have not run yet: whose they are, and what then tells their loop.
-    pub(super) jobs: BTreeMap<u64, (usize, Completer)>,
+    /// Jobs that have not run yet, by their tickets.
+    pub(super) jobs: BTreeMap<u64, Job>,
+    /// Those among them that wait for a lock, and how often one had been given back when that was looked at last.
+    waiting_jobs: Vec<u64>,
+    unlocks: u64,
     pub(super) network: Network,
+    pub(super) disk: Disk,
+    pub(super) datagrams: Datagrams,
+}
+
+/// A job of a loop, and what tells the loop that it is over.
+pub(super) struct Job {
+    part: usize,
+    pub(super) task: Arc<dyn Task>,
+    pub(super) completer: Completer,
 }
 
 /// What the world knows of one loop.
@@ -40,7 +56,7 @@ pub(super) struct Part {
     pub(super) expects_wakes: bool,
     pub(super) ready: VecDeque<Completion>,
     /// Of its jobs whose time has come.
-    pub(super) due: Vec<Completer>,
+    pub(super) due: Vec<(u64, Job)>,
     shots: Vec<Option<Shot>>,
 }
 
@@ -50,6 +66,14 @@ pub(super) struct ShotId {
     part: u32,
     index: u32,
     serial: u64,
+}
+
+impl ShotId {
+    /// The shot, if it isn't over.
+    pub(super) fn among(self, loops: &[Part]) -> Option<&Shot> {
+        let shot = loops[self.part as usize].shots.get(self.index as usize)?.as_ref()?;
+        (shot.serial == self.serial).then_some(shot)
+    }
 }
 
 pub(super) struct Shot {
@@ -68,6 +92,9 @@ pub(super) enum Work {
     Receive(Memory),
     Send(Memory),
     Close,
+    File(FileWork),
+    ReceiveDatagram(Letter),
+    SendDatagram(Letter),
 }
 
 /// The scratch block of an accept.
@@ -113,6 +140,8 @@ pub(super) enum What {
     Reset(usize, u64),
     /// A job's time has come.
     Job(u64),
+    /// A datagram arrives.
+    Datagram(u64),
 }
 
 impl World {
@@ -125,7 +154,11 @@ impl World {
             events: BinaryHeap::new(),
             loops: Vec::new(),
             jobs: BTreeMap::new(),
+            waiting_jobs: Vec::new(),
+            unlocks: 0,
             network: Network::new(),
+            disk: Disk::new(DAWN),
+            datagrams: Datagrams::default(),
         }
     }
 
@@ -142,23 +175,30 @@ impl World {
         self.loops.len() - 1
     }
 
-    /// Forgets everything that a loop has submitted; its memory is its own again.
-    pub(super) fn remove_loop(&mut self, part: usize) {
+    /// Forgets everything that a loop has submitted; its memory is its own again. Gives back its jobs.
+    pub(super) fn remove_loop(&mut self, part: usize) -> Vec<Job> {
         for index in 0..self.loops[part].shots.len() {
             let Some(id) = self.id(part, index) else { continue };
             self.unpark(id);
-            // A connection that was accepted for it and that it will never hear of.
+            // A connection or file that was opened for it and that it will never hear of.
             let shot = self.shot(id).expect("just found");
-            if let (Work::Accept(_), Stage::Completing(Outcome::Value(stream))) = (&shot.work, shot.stage) {
-                self.close(stream as usize);
+            let opens = match &shot.work {
+                Work::Accept(_) => true,
+                Work::File(work) => work.opens(),
+                _ => false,
+            };
+            if let (true, Stage::Completing(Outcome::Value(opened))) = (opens, shot.stage) {
+                self.close(opened as usize);
             }
         }
-        self.jobs.retain(|_, job| job.0 != part);
+        let jobs = self.jobs.extract_if(.., |_, job| job.part == part).map(|job| job.1);
+        let mut jobs: Vec<Job> = jobs.collect();
         let part = &mut self.loops[part];
         part.alive = false;
-        part.due = Vec::new();
+        jobs.extend(std::mem::take(&mut part.due).into_iter().map(|job| job.1));
         part.shots = Vec::new();
         part.ready = VecDeque::new();
+        jobs
     }
 
     pub(super) fn serial(&mut self) -> u64 {
@@ -211,10 +251,11 @@ impl World {
                 What::Complete(id) => self.hand_over(id),
                 What::Deliver(socket, serial) => self.deliver(socket, serial),
                 What::Reset(socket, serial) => self.reset_arrives(socket, serial),
+                What::Datagram(ticket) => self.datagram_arrives(ticket),
                 What::Job(ticket) => {
-                    if let Some((part, completer)) = self.jobs.remove(&ticket) {
-                        self.record(ticket, part as u64);
-                        self.loops[part].due.push(completer);
+                    if let Some(job) = self.jobs.remove(&ticket) {
+                        self.record(ticket, job.part as u64);
+                        self.loops[job.part].due.push((ticket, job));
                     }
                 }
             }
@@ -230,21 +271,45 @@ impl World {
             shots.resize_with(index + 1, || None);
         }
         assert!(shots[index].is_none(), "one shot of an operation at a time");
+        let of_files = matches!(work, Work::File(_));
         shots[index] = Some(Shot { serial, token, socket, work, stage: Stage::Starting });
         let id = ShotId { part: part as u32, index: token.index, serial };
-        match self.draw.delay() {
+        match if of_files { self.file_delay() } else { self.draw.delay() } {
             0 => self.start(id),
             delay => self.plan(delay, What::Start(id)),
         }
     }
 
     /// Takes a job of a loop; it will take up to a millisecond.
-    pub(super) fn add_job(&mut self, part: usize, completer: Completer) -> u64 {
+    pub(super) fn add_job(&mut self, part: usize, task: Arc<dyn Task>, completer: Completer) -> u64 {
         let ticket = self.serial();
-        self.jobs.insert(ticket, (part, completer));
+        self.jobs.insert(ticket, Job { part, task, completer });
         let delay = self.draw.below(1_000_000);
         self.plan(delay, What::Job(ticket));
         ticket
+    }
+
+    pub(super) fn jobs_of(&self, part: usize) -> usize {
+        self.jobs.values().filter(|job| job.part == part).count()
+    }
+
+    /// Lets a job wait for a lock; `unlocks` is how many had been given back before it looked.
+    pub(super) fn park_job(&mut self, ticket: u64, job: Job, unlocks: u64) {
+        self.jobs.insert(ticket, job);
+        self.waiting_jobs.push(ticket);
+        self.unlocks = self.unlocks.min(unlocks);
+        self.wake_waiting_jobs();
+    }
+
+    /// Has the jobs that wait for a lock look again, if one was given back.
+    pub(super) fn wake_waiting_jobs(&mut self) {
+        if self.unlocks != self.disk.unlocks {
+            self.unlocks = self.disk.unlocks;
+            for ticket in std::mem::take(&mut self.waiting_jobs) {
+                let delay = self.draw.delay();
+                self.plan(delay, What::Job(ticket));
+            }
+        }
     }
 
     /// Asks that a shot end soon: it is taken away from its socket, unless it has done its work already.
@@ -263,8 +328,7 @@ impl World {
     }
 
     pub(super) fn shot(&self, id: ShotId) -> Option<&Shot> {
-        let shot = self.loops[id.part as usize].shots.get(id.index as usize)?.as_ref()?;
-        (shot.serial == id.serial).then_some(shot)
+        id.among(&self.loops)
     }
 
     fn shot_mut(&mut self, id: ShotId) -> Option<&mut Shot> {
@@ -300,6 +364,8 @@ impl World {
         let value = match outcome {
             Outcome::Value(value) => u64::from(value),
             Outcome::Refused(kind) => 1 << 32 | kind as u64,
+            Outcome::Filled { bytes, .. } => u64::from(bytes),
+            Outcome::Starved => 2 << 32,
             other => unreachable!("the simulation never says {other:?}"),
         };
         self.record(u64::from(id.part) << 32 | u64::from(id.index), value);

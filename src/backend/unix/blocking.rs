@@ -43,6 +43,7 @@ pub(in crate::backend) fn call(descriptor: RawDescriptor, call: &PathCall) -> Re
             let flags = fifo_flags(end);
             return if waits(from, path, flags) { Err(IS_FIFO) } else { open(from, path, flags, 0) };
         }
+        Call::AcceptPipe(_) => unreachable!("there are none: the engine refuses it"),
         Call::Stat { follow, itself } => system::stat(descriptor, path, follow, itself, call.stat()),
         Call::Seek(_) => system::stat(descriptor, path, true, true, call.stat()),
         Call::Rename { replace: true } => fs::renameat(from, path, to, second_path),

@@ -28,6 +28,11 @@ pub(crate) fn system_path(path: &Path) -> Option<SystemPath> {
     CString::new(path.as_os_str().as_bytes()).ok()
 }
 
+/// The path again.
+pub(crate) fn path_of(path: &SystemPath) -> &Path {
+    Path::new(OsStr::from_bytes(path.as_bytes()))
+}
+
 /// `open`'s flags; `None` if what is asked for contradicts itself.
 pub(crate) fn open_flags(how: &OpenHow) -> Option<i32> {
     let writes = how.write || how.append;

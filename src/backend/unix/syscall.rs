@@ -13,6 +13,7 @@ use crate::backend::{RawDescriptor, Shot};
 use crate::engine::handles::Means;
 use crate::engine::op::{Op, Space};
 use crate::engine::paths::PathCall;
+use crate::engine::pooled::Pool;
 
 /// The most bytes that one call moves: macOS refuses more than an `int` holds, Linux stops there by itself (read(2)).
 const MOST_BYTES: usize = 0x7fff_f000;
@@ -31,6 +32,11 @@ pub(in crate::backend) enum Syscall {
     Recv {
         memory: *mut u8,
         length: usize,
+    },
+    /// Into a buffer of a pool: `buffer`, once there is something in it.
+    Pick {
+        pool: NonNull<Pool>,
+        buffer: u16,
     },
     Send {
         memory: *const u8,
@@ -116,6 +122,7 @@ impl Syscall {
                     Syscall::Read { memory, length, offset: None }
                 }
             }
+            &Op::RecvMany { pool, .. } => Syscall::Pick { pool, buffer: 0 },
             Op::Send { from, length, .. } => {
                 let (memory, length) = rest(from.cast_mut(), *length, moved);
                 if socket {
@@ -256,6 +263,8 @@ impl Syscall {
     pub(in crate::backend) fn room(&self) -> Option<usize> {
         match *self {
             Syscall::Recv { length, .. } => Some(length),
+            // SAFETY: the shot is with the backend, so the engine keeps the pool.
+            Syscall::Pick { pool, .. } => Some(unsafe { pool.as_ref() }.size()),
             _ => None,
         }
     }
@@ -281,6 +290,17 @@ impl Syscall {
                 }
                 Syscall::Recv { memory, length } => {
                     answer(libc::recv(descriptor, memory.cast(), length, flags))
+                }
+                Syscall::Pick { pool, ref mut buffer } => {
+                    let pool = pool.as_ref();
+                    let Some((picked, memory)) = pool.pick() else { return Err(Errno::NOBUFS) };
+                    let size = pool.size().min(MOST_BYTES);
+                    let got = answer(libc::recv(descriptor, memory.as_ptr().cast(), size, flags));
+                    match got {
+                        Ok(1..) => *buffer = picked,
+                        _ => pool.put_back(picked),
+                    }
+                    got
                 }
                 Syscall::Send { memory, length } => {
                     let flags = flags | system::NO_SIGNAL;

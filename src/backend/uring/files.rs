@@ -38,6 +38,7 @@ fn prepare_path(path: &PathCall, fd: types::Fd) -> squeue::Entry {
             let flags = files::fifo_flags(*end);
             opcode::OpenAt::new(fd, name).flags(flags).build().flags(squeue::Flags::ASYNC)
         }
+        Call::AcceptPipe(_) => unreachable!("there are none: the engine refuses it"),
         Call::Stat { follow, itself } => {
             let flags = if *itself { libc::AT_EMPTY_PATH } else { 0 }
                 | if *follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };

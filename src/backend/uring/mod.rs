@@ -55,9 +55,22 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1 << 31);
 /// Marks the `user_data` of a wait for readiness; the index has 30 bits.
 const READINESS: u64 = 1 << 31;
 
+/// `IORING_CQE_F_BUFFER`: the kernel has picked a buffer.
+const PICKED: u32 = 1;
+
 /// What a cancel answers.
 const NOT_FOUND: i32 = -libc::ENOENT;
 const ALREADY: i32 = -libc::EALREADY;
+
+/// What the kernel alone should see (`ERESTARTSYS` and its like): a thread of its own was interrupted, as all threads are
+/// when the process is stopped and goes on. Of a system call it would make EINTR, or make the call again; here not every
+/// request has that done for it.
+const RESTARTS: [i32; 4] = [512, 513, 514, 516];
+
+/// The error that a request failed with.
+fn told(os: i32) -> i32 {
+    if RESTARTS.contains(&os) { libc::EINTR } else { os }
+}
 
 /// Marks the `user_data` of a cancel.
 const CANCEL: u64 = 1 << 30;
@@ -144,10 +157,12 @@ impl Uring {
         }
     }
 
-    /// Takes over the completions that are in the ring; says whether another thread woke the loop.
-    fn reap(&mut self, out: &mut VecDeque<Completion>) -> bool {
-        let mut woken = false;
+    /// Takes over the completions that are in the ring; says whether there were any, and whether another thread woke the
+    /// loop.
+    fn reap(&mut self, out: &mut VecDeque<Completion>) -> (bool, bool) {
+        let (mut any, mut woken) = (false, false);
         for entry in self.ring.completion() {
+            any = true;
             let user_data = entry.user_data();
             let token = Token::of(user_data);
             let outcome = match entry.result() {
@@ -168,14 +183,18 @@ impl Uring {
                         _ => continue,
                     }
                 }
-                failed if failed < 0 => Outcome::Failed(-failed),
+                failed if failed < 0 => Outcome::Failed(told(-failed)),
                 _ if user_data & READINESS != 0 => Outcome::Retry,
+                value if entry.flags() & PICKED != 0 => {
+                    let buffer = cqueue::buffer_select(entry.flags()).unwrap_or_default();
+                    Outcome::Filled { buffer, bytes: value as u32, more: cqueue::more(entry.flags()) }
+                }
                 value if cqueue::more(entry.flags()) => Outcome::More(value as u32),
                 value => Outcome::Value(value as u32),
             };
             out.push_back(Completion { token, outcome });
         }
-        woken
+        (any, woken)
     }
 
     /// One `io_uring_enter`: submits all that is in the queue and, if `block`, waits for a completion.
@@ -210,7 +229,8 @@ impl Backend for Uring {
     #[inline]
     fn submit(&mut self, shot: Shot<'_>) {
         let socket = shot.means == Means::Socket;
-        let entry = if socket { op::prepare(&shot) } else { pipes::prepare(&shot, &self.features) };
+        let entry =
+            if socket { op::prepare(&shot, &self.features) } else { pipes::prepare(&shot, &self.features) };
         if let Some(substitute) = &mut self.substitute
             && substitute.takes(&shot, &entry, &self.features)
         {
@@ -253,8 +273,13 @@ impl Backend for Uring {
                 deadline = left.map(|left| self.now() + left);
             }
             let entered = self.enter(block, left);
-            woken |= self.reap(out);
+            let (any, woke) = self.reap(out);
+            woken |= woke;
             match entered {
+                // A signal ended the wait, but in this call entries were handed over, too, and that is what it tells.
+                Ok(()) if block && !any => {
+                    left = deadline.map(|deadline| deadline - self.now());
+                }
                 Ok(()) | Err(Errno::TIME) => {
                     let more = self.substitute.as_mut().is_some_and(|substitute| !substitute.is_armed());
                     if more && out.len() == had && !woken && entered.is_ok() {
@@ -322,6 +347,22 @@ impl Backend for Uring {
         }
     }
 
+    fn picks_buffers(&self) -> bool {
+        self.features.picks_buffers
+    }
+
+    fn register_pool(&mut self, number: u16, (address, entries): (u64, u16)) -> Result<(), Error> {
+        let submitter = self.ring.submitter();
+        // SAFETY: the pool's ring stays until `unregister_pool`, or until this ring is gone (`Engine::pools`).
+        let registered = unsafe { submitter.register_buf_ring_with_flags(address, entries, number, 0) };
+        registered.map_err(|error| Error::from_os(error.raw_os_error().unwrap_or(0), Kind::BufferPool))
+    }
+
+    fn unregister_pool(&mut self, number: u16) {
+        // It fails only for what isn't registered.
+        let _ = self.ring.submitter().unregister_buf_ring(number);
+    }
+
     fn close_now(&mut self, descriptor: RawDescriptor) {
         match &mut self.substitute {
             Some(substitute) => substitute.readiness().close_now(descriptor),
@@ -338,9 +379,10 @@ impl Backend for Uring {
         match kind {
             Kind::Shutdown => Support::Direct,
             Kind::Timer | Kind::Interval | Kind::NextTick => Support::Engine,
-            Kind::Blocking => Support::Pool,
+            Kind::Blocking | Kind::Resolve => Support::Pool,
             Kind::ReadLink | Kind::ReadDir | Kind::Lock | Kind::Unlock | Kind::CopyFile => Support::Pool,
             Kind::SendFile | Kind::Splice | Kind::ReadFile | Kind::WriteFile => Support::Composed,
+            Kind::AcceptPipe => Support::Unsupported,
             kind => match &self.substitute {
                 Some(substitute) if !self.features.does(kind) => substitute.support(kind),
                 _ => Support::Native,

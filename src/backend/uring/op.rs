@@ -2,6 +2,7 @@
 
 use io_uring::{opcode, squeue, types};
 
+use super::setup::Features;
 use super::{READINESS, files};
 use crate::backend::{Shot, system, unix};
 use crate::engine::handles::Lane;
@@ -11,13 +12,17 @@ use crate::engine::op::{Op, Unit};
 /// (`MAX_RW_COUNT`, read(2)). The engine goes on where it matters.
 const MOST_BYTES: usize = 0x7fff_f000;
 
-pub(super) fn prepare(shot: &Shot<'_>) -> squeue::Entry {
+pub(super) fn prepare(shot: &Shot<'_>, features: &Features) -> squeue::Entry {
     let user_data = shot.token.user_data();
     if shot.readiness_only {
         return prepare_readiness(shot).user_data(user_data | READINESS);
     }
     let fd = types::Fd(shot.descriptor);
     let entry = match shot.op {
+        // It tells no addresses: the next connection's would overwrite the last one's.
+        Op::Accept { many: true, .. } if features.repeats_accepts => {
+            opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build()
+        }
         Op::Accept { .. } => {
             let address = shot.address.expect("an accept has room for the address").as_ptr();
             // SAFETY: `address` is the slot's scratch block; only addresses of its fields are taken.
@@ -35,6 +40,11 @@ pub(super) fn prepare(shot: &Shot<'_>) -> squeue::Entry {
         Op::Recv { into, .. } => {
             let (memory, left) = rest(into.memory.as_ptr(), into.length, shot.moved);
             opcode::Recv::new(fd, memory, left).build()
+        }
+        Op::RecvMany { pool, .. } => {
+            // SAFETY: the operation has the pool among its parts, which the engine keeps.
+            let group = unsafe { pool.as_ref() }.number;
+            opcode::RecvMulti::new(fd, group).build()
         }
         Op::Send { from, length, .. } => {
             let (memory, left) = rest(from.cast_mut(), *length, shot.moved);

@@ -16,7 +16,7 @@ const CURRENT: u64 = u64::MAX;
 /// As `op::prepare`.
 pub(super) fn prepare(shot: &Shot<'_>, features: &Features) -> squeue::Entry {
     if shot.readiness_only {
-        return op::prepare(shot);
+        return op::prepare(shot, features);
     }
     let fd = types::Fd(shot.descriptor);
     let (entry, on_a_thread) = match shot.op {
@@ -38,7 +38,7 @@ pub(super) fn prepare(shot: &Shot<'_>, features: &Features) -> squeue::Entry {
             let (flags, on_a_thread) = without_signal(features);
             (opcode::Writev::new(fd, vecs, count).offset(CURRENT).rw_flags(flags).build(), on_a_thread)
         }
-        _ => return op::prepare(shot),
+        _ => return op::prepare(shot, features),
     };
     // On a thread of the kernel's, terminals block nobody else.
     let flags = if on_a_thread || shot.means == Means::Blocking {

@@ -38,6 +38,10 @@ pub(super) struct Features {
     pub(super) skips_completions: bool,
     /// `IORING_POLL_ADD_MULTI` (5.13).
     pub(super) repeats_polls: bool,
+    /// `IORING_RECV_MULTISHOT` (6.0), with buffers from rings (5.19).
+    pub(super) picks_buffers: bool,
+    /// `IORING_ACCEPT_MULTISHOT` (5.19).
+    pub(super) repeats_accepts: bool,
     /// `RWF_NOSIGNAL` (6.18) may be used, if the kernel has it.
     pub(super) without_signal: bool,
     /// The operations that the kernel has, a bit for each opcode.
@@ -89,12 +93,25 @@ const DEFERRED: &str = "deferred task run";
 const COOPERATIVE: &str = "cooperative task run";
 const SKIPPED: &str = "skipped completions";
 const REPEATING: &str = "repeating polls";
+const ACCEPTING: &str = "repeating accepts";
+const PICKING: &str = "picked buffers";
 const SILENT: &str = "writes without signal";
-const FEATURES: [&str; 5] = [DEFERRED, COOPERATIVE, SKIPPED, REPEATING, SILENT];
+const FEATURES: [&str; 7] = [DEFERRED, COOPERATIVE, SKIPPED, REPEATING, ACCEPTING, PICKING, SILENT];
 
 /// What came after the oldest supported kernel (5.11).
-const NEWER: [&str; 9] =
-    [DEFERRED, COOPERATIVE, SKIPPED, REPEATING, SILENT, "mkdirat", "linkat", "symlinkat", "ftruncate"];
+const NEWER: [&str; 11] = [
+    DEFERRED,
+    COOPERATIVE,
+    SKIPPED,
+    REPEATING,
+    ACCEPTING,
+    PICKING,
+    SILENT,
+    "mkdirat",
+    "linkat",
+    "symlinkat",
+    "ftruncate",
+];
 
 /// The smallest ring that is tried when memory is short.
 const SMALLEST: u32 = 8;
@@ -142,6 +159,12 @@ pub(super) fn open(
         skips_completions: found.is_feature_skip_cqe_on_success() && !without.has(SKIPPED),
         // It came with the same kernel.
         repeats_polls: found.is_feature_resource_tagging() && !without.has(REPEATING),
+        // No probe tells of it; the opcode of socket(2) came with the same kernel.
+        repeats_accepts: probe.is_supported(opcode::Socket::CODE) && !without.has(ACCEPTING),
+        // As there, with the opcode of sends without copies.
+        picks_buffers: probe.is_supported(opcode::SendZc::CODE)
+            && !without.has(PICKING)
+            && !without.has("recv"),
         without_signal: !without.has(SILENT),
         operations: found_operations,
     };
@@ -221,7 +244,7 @@ impl Features {
     /// Whether it has the operation that this kind's shots are.
     pub(super) fn does(&self, kind: Kind) -> bool {
         self.has(match kind {
-            Kind::Accept => opcode::Accept::CODE,
+            Kind::Accept | Kind::AcceptMany => opcode::Accept::CODE,
             Kind::Connect | Kind::ConnectUnix => opcode::Connect::CODE,
             Kind::Recv => opcode::Recv::CODE,
             Kind::Send => opcode::Send::CODE,
@@ -245,19 +268,22 @@ impl Features {
             Kind::Link => opcode::LinkAt::CODE,
             Kind::Symlink => opcode::SymlinkAt::CODE,
             Kind::PollMany => return self.repeats_polls,
+            Kind::RecvMany => return self.picks_buffers,
             _ => opcode::PollAdd::CODE,
         })
     }
 
     /// Whether it has every operation that is used.
     pub(super) fn complete(&self) -> bool {
-        self.repeats_polls && OPERATIONS.iter().all(|&(_, code)| self.has(code))
+        self.repeats_polls && self.picks_buffers && OPERATIONS.iter().all(|&(_, code)| self.has(code))
     }
 
     pub(super) fn names(&self) -> Vec<&'static str> {
         let found = [
             (SKIPPED, self.skips_completions),
             (REPEATING, self.repeats_polls),
+            (ACCEPTING, self.repeats_accepts),
+            (PICKING, self.picks_buffers),
             (SILENT, self.without_signal && system::knows_without_signal()),
         ];
         let found = found.into_iter().filter(|entry| entry.1).map(|entry| entry.0);

@@ -42,7 +42,10 @@ impl Substitute {
     /// Whether a shot is for it, because the ring can't do this.
     pub(super) fn takes(&mut self, shot: &Shot<'_>, entry: &squeue::Entry, ring: &Features) -> bool {
         let repeats = matches!(shot.op, Op::Poll { many: true, .. });
-        let takes = !ring.has(entry.get_opcode() as u8) || (repeats && !ring.repeats_polls);
+        let picks = matches!(shot.op, Op::RecvMany { .. });
+        let takes = !ring.has(entry.get_opcode() as u8)
+            || (repeats && !ring.repeats_polls)
+            || (picks && !ring.picks_buffers);
         if !takes && matches!(shot.op, Op::Close) {
             // What it was told of the descriptor is over.
             self.readiness.forget(shot.descriptor);

@@ -77,7 +77,10 @@ impl CopyOrder {
         let [from_directory, to_directory] = &self.directories;
         let from = whole(&self.from, from_directory)?;
         let to = whole(&self.to, to_directory)?;
-        let metadata = fs::metadata(&from).map_err(failed)?;
+        let metadata = fs::metadata(&from).map_err(|error| {
+            let through_a_file = files::leads_through_a_file(&from);
+            if through_a_file { refused(ErrorKind::NotADirectory) } else { failed(error) }
+        })?;
         if metadata.is_dir() {
             return Err(refused(ErrorKind::IsADirectory));
         }
@@ -88,7 +91,10 @@ impl CopyOrder {
         let source = source.map_err(failed)?;
         let (directory, name) = split(&to, &self.to)?;
         check_target(&source, &to, self.replace)?;
-        let (file, temporary) = make_target(directory).map_err(failed)?;
+        let (file, temporary) = make_target(directory).map_err(|error| {
+            let through_a_file = files::leads_through_a_file(&to);
+            if through_a_file { refused(ErrorKind::NotADirectory) } else { failed(error) }
+        })?;
         let copying = Box::new(Copying {
             from: source,
             to: Some(file),

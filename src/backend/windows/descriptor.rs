@@ -59,7 +59,8 @@ impl OwnedDescriptor {
         OwnedDescriptor { raw, sort }
     }
 
-    pub(crate) fn raw(&self) -> RawDescriptor {
+    /// Its number, to look at.
+    pub fn raw(&self) -> RawDescriptor {
         self.raw
     }
 

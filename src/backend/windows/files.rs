@@ -15,7 +15,7 @@ use windows_sys::Win32::Storage::FileSystem as wfs;
 use super::descriptor::borrow_handle;
 use super::{OwnedDescriptor, RawDescriptor, Sort, handles};
 use crate::engine::paths::{Call, PathCall};
-use crate::op::{DirEntry, FileType, Half, Kind, Metadata, OpenHow};
+use crate::op::{DirEntry, FileType, Kind, Metadata, OpenHow};
 use crate::{Error, ErrorKind};
 
 /// What relative paths begin at if no directory is named: no handle has this number.
@@ -27,6 +27,11 @@ pub(crate) type SystemPath = PathBuf;
 /// `None` if the system can't be given it: it has a zero in it.
 pub(crate) fn system_path(path: &Path) -> Option<SystemPath> {
     (!path.as_os_str().encode_wide().any(|unit| unit == 0)).then(|| path.to_owned())
+}
+
+/// The path again.
+pub(crate) fn path_of(path: &SystemPath) -> &Path {
+    path
 }
 
 /// The flags for the system; `None` if what is asked for contradicts itself.
@@ -137,6 +142,28 @@ pub(super) fn wide(path: &Path) -> Result<Vec<u16>, Failure> {
 /// # Safety
 /// The call is with the backend: nobody else looks at its `StatBlock`.
 pub(in crate::backend) unsafe fn call(from: RawDescriptor, call: &PathCall) -> Result<u32, Failure> {
+    // SAFETY: as here.
+    let answer = unsafe { make(from, call) };
+    if answer != Err(Failure::of(win32::ERROR_PATH_NOT_FOUND)) {
+        return answer;
+    }
+    let begins = [(from, &call.path), (call.second_directory.get(), &call.second_path)];
+    let through_a_file = begins
+        .into_iter()
+        .any(|(from, path)| resolve(from, path).is_ok_and(|path| leads_through_a_file(&path)));
+    if through_a_file { Err(Failure::of(win32::ERROR_DIRECTORY)) } else { answer }
+}
+
+/// Whether what stands in a path where only directories can is none: to Windows that is just a path which isn't there.
+pub(super) fn leads_through_a_file(path: &Path) -> bool {
+    // The nearest that there is.
+    let nearest = path.ancestors().skip(1).find_map(|above| fs::metadata(above).ok());
+    nearest.is_some_and(|found| !found.is_dir())
+}
+
+/// # Safety
+/// As `call`.
+unsafe fn make(from: RawDescriptor, call: &PathCall) -> Result<u32, Failure> {
     if let Call::Stat { itself: true, .. } | Call::Seek(_) = call.call {
         let metadata = handles::metadata(borrow_handle(&from))?;
         // SAFETY: the caller vouches for it.
@@ -149,9 +176,7 @@ pub(in crate::backend) unsafe fn call(from: RawDescriptor, call: &PathCall) -> R
     let path = resolve(from, &call.path)?;
     match call.call {
         Call::Open(how) => return open(&path, &how),
-        Call::OpenFifo(Half::Read | Half::Write | Half::Both) => {
-            return Err(Failure::Kind(ErrorKind::Unsupported));
-        }
+        Call::OpenFifo(end) => return super::pipe::open(&path, end),
         Call::Stat { follow, .. } => {
             let metadata = stat(&path, follow)?;
             // SAFETY: the caller vouches for it.
@@ -169,6 +194,7 @@ pub(in crate::backend) unsafe fn call(from: RawDescriptor, call: &PathCall) -> R
             let second = resolve(call.second_directory.get(), &call.second_path)?;
             fs::hard_link(&path, second).map_err(|error| of_directory(error, &path))?;
         }
+        Call::AcceptPipe(_) => unreachable!("that isn't done on the pool"),
         Call::Symlink | Call::Seek(_) => unreachable!("dealt with before"),
     }
     Ok(0)
@@ -356,4 +382,41 @@ pub(super) fn time_of(ticks: u64) -> SystemTime {
         None => SystemTime::UNIX_EPOCH.checked_sub(nanos(EPOCH - ticks)),
     };
     time.unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::os::windows::ffi::OsStringExt;
+
+    use super::*;
+
+    fn told(path: &Path) -> OsString {
+        let units = wide(path).unwrap();
+        OsString::from_wide(units.strip_suffix(&[0]).expect("a zero at its end"))
+    }
+
+    /// "Long paths and UNC": a path's length doesn't matter, wherever it is.
+    #[test]
+    fn long_paths_are_told_so_that_their_length_does_not_matter() {
+        let long = ["x"; 150].join("\\");
+        for (given, expected) in [
+            (r"C:\short".to_owned(), r"C:\short".to_owned()),
+            (r"\\server\share\short".to_owned(), r"\\server\share\short".to_owned()),
+            (format!(r"C:\{long}"), format!(r"\\?\C:\{long}")),
+            (format!(r"\\server\share\{long}"), format!(r"\\?\UNC\server\share\{long}")),
+            (format!(r"\\?\C:\{long}"), format!(r"\\?\C:\{long}")),
+        ] {
+            assert_eq!(told(Path::new(&given)), *expected, "{given}");
+        }
+    }
+
+    /// Names are UTF-16 that need not be whole: half a pair of surrogates gets through as it is; a zero doesn't.
+    #[test]
+    fn names_that_are_no_text_get_through() {
+        let half = OsString::from_wide(&[0x43, 0x3a, 0x5c, 0x61, 0xd800, 0x62]);
+        assert_eq!(told(Path::new(&half)), half);
+        assert!(system_path(Path::new(&half)).is_some());
+        assert!(system_path(Path::new("a\0b")).is_none());
+    }
 }

@@ -22,7 +22,7 @@ use crate::ErrorKind;
 use crate::engine::op::Space;
 use crate::op::{FileType, Metadata};
 
-fn last_error() -> Failure {
+pub(super) fn last_error() -> Failure {
     std::io::Error::last_os_error().into()
 }
 
@@ -189,11 +189,40 @@ pub(in crate::backend) fn wait_for(
     if done != 0 { Ok(bytes) } else { Err(last_error()) }
 }
 
-/// Reads at a place, or where the file stands; 0 at its end.
+/// Which way bytes go.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(in crate::backend) enum Direction {
+    Read,
+    Write,
+}
+
+/// ReadFile or WriteFile.
 ///
 /// # Safety
-/// The memory is there, and nobody else uses it.
-pub(in crate::backend) unsafe fn read(
+/// Memory and OVERLAPPED are there, and nobody else uses them, until the system has answered.
+pub(in crate::backend) unsafe fn begin_transfer(
+    direction: Direction,
+    handle: HANDLE,
+    memory: *mut u8,
+    length: u32,
+    moved: *mut u32,
+    overlapped: *mut OVERLAPPED,
+) -> i32 {
+    // SAFETY: the caller vouches for it.
+    unsafe {
+        match direction {
+            Direction::Read => wfs::ReadFile(handle, memory, length, moved, overlapped),
+            Direction::Write => wfs::WriteFile(handle, memory, length, moved, overlapped),
+        }
+    }
+}
+
+/// Moves bytes at a place, or where the file stands, and waits for it; a read answers 0 at the end.
+///
+/// # Safety
+/// The memory is there, and nobody else uses it; what is written is only read.
+pub(in crate::backend) unsafe fn transfer(
+    direction: Direction,
     descriptor: RawDescriptor,
     memory: *mut u8,
     length: u32,
@@ -203,19 +232,19 @@ pub(in crate::backend) unsafe fn read(
     let answer = match offset {
         Some(offset) => wait_for(file, offset, |handle, overlapped| {
             // SAFETY: the caller vouches for the memory, and this waits for the answer.
-            unsafe { wfs::ReadFile(handle, memory, length, null_mut(), overlapped) }
+            unsafe { begin_transfer(direction, handle, memory, length, null_mut(), overlapped) }
         }),
         None => {
-            let mut bytes = 0;
+            let (mut bytes, handle) = (0, file.as_raw_handle());
             // SAFETY: the caller vouches for the memory.
             let done =
-                unsafe { wfs::ReadFile(file.as_raw_handle(), memory, length, &raw mut bytes, null_mut()) };
+                unsafe { begin_transfer(direction, handle, memory, length, &raw mut bytes, null_mut()) };
             if done != 0 { Ok(bytes) } else { Err(last_error()) }
         }
     };
     match answer {
-        Err(Failure::Os(os)) if is_end(os) => Ok(0),
-        answer => answer.map_err(of_failed_transfer),
+        Err(Failure::Os(os)) if direction == Direction::Read && is_end(os) => Ok(0),
+        answer => answer.map_err(|failure| of_failed_transfer(descriptor, failure)),
     }
 }
 
@@ -224,43 +253,23 @@ pub(in crate::backend) fn is_end(os: i32) -> bool {
     matches!(os as u32, win32::ERROR_HANDLE_EOF | win32::ERROR_BROKEN_PIPE)
 }
 
-/// Why a read or a write failed: what wasn't opened for it is of the wrong kind, as on other systems.
-pub(in crate::backend) fn of_transfer(os: i32) -> Failure {
+/// Why a read or a write failed: what wasn't opened for it is of the wrong kind, and a directory one, as on other systems.
+pub(in crate::backend) fn of_transfer(descriptor: RawDescriptor, os: i32) -> Failure {
+    let is_directory = || {
+        let found = attributes(borrow_handle(&descriptor));
+        found.is_ok_and(|attributes| attributes & wfs::FILE_ATTRIBUTE_DIRECTORY != 0)
+    };
     match os as u32 {
         win32::ERROR_ACCESS_DENIED => Failure::Kind(ErrorKind::BadDescriptor),
+        win32::ERROR_INVALID_FUNCTION | win32::ERROR_INVALID_PARAMETER if is_directory() => {
+            Failure::Kind(ErrorKind::IsADirectory)
+        }
         _ => Failure::Os(os),
     }
 }
 
-fn of_failed_transfer(failure: Failure) -> Failure {
-    if let Failure::Os(os) = failure { of_transfer(os) } else { failure }
-}
-
-/// Writes at a place, or where the file stands.
-///
-/// # Safety
-/// The memory is there, and nobody writes it.
-pub(in crate::backend) unsafe fn write(
-    descriptor: RawDescriptor,
-    memory: *const u8,
-    length: u32,
-    offset: Option<u64>,
-) -> Result<u32, Failure> {
-    let file = borrow_handle(&descriptor);
-    let answer = match offset {
-        Some(offset) => wait_for(file, offset, |handle, overlapped| {
-            // SAFETY: the caller vouches for the memory, and this waits for the answer.
-            unsafe { wfs::WriteFile(handle, memory, length, null_mut(), overlapped) }
-        }),
-        None => {
-            let mut bytes = 0;
-            // SAFETY: the caller vouches for the memory.
-            let done =
-                unsafe { wfs::WriteFile(file.as_raw_handle(), memory, length, &raw mut bytes, null_mut()) };
-            if done != 0 { Ok(bytes) } else { Err(last_error()) }
-        }
-    };
-    answer.map_err(of_failed_transfer)
+fn of_failed_transfer(descriptor: RawDescriptor, failure: Failure) -> Failure {
+    if let Failure::Os(os) = failure { of_transfer(descriptor, os) } else { failure }
 }
 
 /// A `File` of a handle that somebody else owns, for one call.
@@ -279,7 +288,29 @@ pub(in crate::backend) fn sync(descriptor: RawDescriptor) -> Result<u32, Failure
     Ok(0)
 }
 
+/// Whether it was opened for writing.
+fn is_writable(file: BorrowedHandle<'_>) -> bool {
+    use windows_sys::Wdk::Foundation::{NtQueryObject, ObjectBasicInformation};
+    // PUBLIC_OBJECT_BASIC_INFORMATION: attributes, what is allowed, and twelve more numbers.
+    let mut information = [0_u32; 14];
+    // SAFETY: there is room for the answer.
+    let answer = unsafe {
+        NtQueryObject(
+            file.as_raw_handle(),
+            ObjectBasicInformation,
+            information.as_mut_ptr().cast(),
+            size_of_val(&information) as u32,
+            null_mut(),
+        )
+    };
+    answer != 0 || information[1] & (wfs::FILE_WRITE_DATA | wfs::FILE_APPEND_DATA) != 0
+}
+
+/// The error of what wasn't opened for writing is that of other systems, which Wine wouldn't even see.
 pub(in crate::backend) fn truncate(descriptor: RawDescriptor, length: u64) -> Result<u32, Failure> {
+    if !is_writable(borrow_handle(&descriptor)) {
+        return Err(Failure::Kind(ErrorKind::InvalidInput));
+    }
     file_of(borrow_handle(&descriptor)).set_len(length)?;
     Ok(0)
 }
@@ -291,6 +322,9 @@ pub(in crate::backend) fn allocate(
     how: Space,
 ) -> Result<u32, Failure> {
     let file = borrow_handle(&descriptor);
+    if !is_writable(file) {
+        return Err(Failure::Kind(ErrorKind::BadDescriptor));
+    }
     let Some(end) = offset.checked_add(length).filter(|&end| length > 0 && end <= i64::MAX as u64) else {
         return Err(Failure::Os(win32::ERROR_INVALID_PARAMETER as i32));
     };
@@ -345,6 +379,12 @@ fn control<T: Copy>(file: BorrowedHandle<'_>, code: u32, input: &T) -> Result<u3
 /// A second handle of the same open thing.
 pub(in crate::backend) fn duplicate(handle: BorrowedHandle<'_>) -> std::io::Result<OwnedDescriptor> {
     handle.try_clone_to_owned().map(OwnedDescriptor::from)
+}
+
+/// Whether two handles are of the same open thing.
+pub(in crate::backend) fn are_same(one: RawDescriptor, other: RawDescriptor) -> bool {
+    // SAFETY: both are open; it only compares.
+    unsafe { win32::CompareObjectHandles(as_handle(one), as_handle(other)) != 0 }
 }
 
 /// Whether it does overlapped I/O: others wait in the call, whatever they are asked (NtQueryInformationFile,

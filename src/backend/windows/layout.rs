@@ -115,7 +115,7 @@ fn raw_v4(address: SocketAddrV4) -> SOCKADDR_IN {
     }
 }
 
-fn raw_v6(address: SocketAddrV6) -> SOCKADDR_IN6 {
+pub(super) fn raw_v6(address: SocketAddrV6) -> SOCKADDR_IN6 {
     SOCKADDR_IN6 {
         sin6_family: AF_INET6,
         sin6_port: address.port().to_be(),

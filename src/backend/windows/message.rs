@@ -81,6 +81,25 @@ impl Head {
         }
     }
 
+    /// Where it goes, if it says so, and to a network's address.
+    pub(crate) fn destination(&self) -> Option<SocketAddr> {
+        self.address.get().filter(|_| self.is_addressed())
+    }
+
+    /// Whether there is control data to be sent.
+    pub(crate) fn has_control(&self) -> bool {
+        self.control.length > 0
+    }
+
+    /// Writes what a receive got, as the system would: no control data.
+    pub(crate) fn answer(&mut self, message: &mut Message, from: SocketAddr, truncated: bool) {
+        self.address = Address::of(from);
+        message.name_length = self.address.length;
+        message.control_length = 0;
+        message.flags = 0;
+        message.truncated = truncated;
+    }
+
     /// What a receive has written here and into the message header.
     pub(crate) fn arrival(&mut self, message: &Message) -> Arrival {
         self.address.length = message.name_length;

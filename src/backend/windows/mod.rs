@@ -8,6 +8,8 @@ pub(in crate::backend) mod handles;
 mod layout;
 mod message;
 mod parcel;
+pub(crate) mod pipe;
+pub(in crate::backend) mod resolve;
 pub(in crate::backend) mod socket;
 pub(in crate::backend) mod udp;
 
@@ -16,7 +18,7 @@ use crate::op::Readiness;
 pub(crate) use copy::{Copied, CopyOrder, Copying};
 pub(crate) use descriptor::Sort;
 pub use descriptor::{AsDescriptor, OwnedDescriptor, RawDescriptor};
-pub(crate) use error::{error_kind, is_cancelled};
+pub(crate) use error::{error_kind, is_cancelled, is_out_of_buffers};
 pub(crate) use layout::{Address, IoVec, Message};
 pub(crate) use message::{Arrival, Head, can_send};
 pub(crate) use parcel::{Delivery, MOST_DESCRIPTORS, Parcel, SocketFile};

@@ -77,6 +77,12 @@ pub(in crate::backend) fn stream_socket(
     Ok(socket)
 }
 
+/// What the system counts in an `int`.
+pub(super) fn in_range(bytes: usize) -> std::io::Result<usize> {
+    let refused = || std::io::Error::from_raw_os_error(wsa::WSAEINVAL);
+    i32::try_from(bytes).map(|_| bytes).map_err(|_| refused())
+}
+
 pub(in crate::backend) fn set_tcp_options(
     socket: BorrowedSocket<'_>,
     options: &TcpOptions,
@@ -91,13 +97,13 @@ pub(in crate::backend) fn set_tcp_options(
             set_keepalive(&socket, keepalive)?;
         }
         if let Some(linger) = options.linger {
-            socket.set_linger(linger_time(linger))?;
+            socket.set_linger(linger_time(linger)?)?;
         }
         if let Some(bytes) = options.recv_buffer {
-            socket.set_recv_buffer_size(bytes)?;
+            socket.set_recv_buffer_size(in_range(bytes)?)?;
         }
         if let Some(bytes) = options.send_buffer {
-            socket.set_send_buffer_size(bytes)?;
+            socket.set_send_buffer_size(in_range(bytes)?)?;
         }
         Ok(())
     };
@@ -110,20 +116,33 @@ pub(in crate::backend) fn set_tcp_options(
 fn set_keepalive(socket: &Socket, keepalive: Keepalive) -> std::io::Result<()> {
     if let Keepalive::On { idle, interval, probes } = keepalive {
         // In whole seconds, as elsewhere.
-        let seconds = |time: Duration| Duration::from_secs(time.as_nanos().div_ceil(1_000_000_000) as u64);
-        let times = TcpKeepalive::new().with_time(seconds(idle)).with_interval(seconds(interval));
+        let seconds = |time: Duration| time.as_nanos().div_ceil(1_000_000_000);
+        let (idle, interval) = (seconds(idle), seconds(interval));
+        if ![idle, interval].iter().all(|time| (1..=32_767).contains(time)) || !(1..=127).contains(&probes) {
+            return Err(out_of_range());
+        }
+        let [idle, interval] = [idle, interval].map(|time| Duration::from_secs(time as u64));
+        let times = TcpKeepalive::new().with_time(idle).with_interval(interval);
         socket.set_tcp_keepalive(&times)?;
         set_int(socket.as_socket(), wsa::IPPROTO_TCP, wsa::TCP_KEEPCNT, probes as i32)?;
     }
     socket.set_keepalive(keepalive != Keepalive::Off)
 }
 
-fn linger_time(linger: Linger) -> Option<Duration> {
+/// What the system is told in whole seconds, of which it counts 65,535.
+fn linger_time(linger: Linger) -> std::io::Result<Option<Duration>> {
     match linger {
-        Linger::System => None,
-        Linger::Reset => Some(Duration::ZERO),
-        Linger::Wait(time) => Some(time.max(Duration::from_secs(1))),
+        Linger::System => Ok(None),
+        Linger::Reset => Ok(Some(Duration::ZERO)),
+        Linger::Wait(time) => match time.as_nanos().div_ceil(1_000_000_000).max(1) {
+            seconds if seconds > u128::from(u16::MAX) => Err(out_of_range()),
+            seconds => Ok(Some(Duration::from_secs(seconds as u64))),
+        },
     }
+}
+
+fn out_of_range() -> std::io::Error {
+    std::io::Error::from_raw_os_error(wsa::WSAEINVAL)
 }
 
 pub(in crate::backend) fn tcp_options(socket: BorrowedSocket<'_>) -> Result<TcpOptions, Error> {

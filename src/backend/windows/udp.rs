@@ -1,13 +1,14 @@
 //! UDP sockets on Windows: making, connecting, options and groups.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use windows_sys::Win32::Networking::WinSock as wsa;
 
 use super::descriptor::{as_socket, borrow_socket};
-use super::socket::{get_family, get_int, io_error, last_error, new, set, set_int};
+use super::layout::raw_v6;
+use super::socket::{get_family, get_int, in_range, io_error, last_error, new, set, set_int};
 use super::{Address, RawDescriptor};
 use crate::op::Kind;
 use crate::udp::{Interface, Multicast, UdpOptions};
@@ -132,10 +133,10 @@ fn set_all(socket: BorrowedSocket<'_>, options: &UdpOptions) -> std::io::Result<
         whole.set_broadcast(on)?;
     }
     if let Some(bytes) = options.recv_buffer {
-        whole.set_recv_buffer_size(bytes)?;
+        whole.set_recv_buffer_size(in_range(bytes)?)?;
     }
     if let Some(bytes) = options.send_buffer {
-        whole.set_send_buffer_size(bytes)?;
+        whole.set_send_buffer_size(in_range(bytes)?)?;
     }
     if let Some(hops) = options.ttl {
         ip.set(socket, wsa::IP_TTL, wsa::IPV6_UNICAST_HOPS, hops.into())?;
@@ -170,6 +171,10 @@ fn number_v4(interface: Interface) -> std::io::Result<u32> {
     match interface {
         Interface::System => Ok(0),
         Interface::Index(index) if index < 1 << 24 => Ok(index.to_be()),
+        // That network has no more.
+        Interface::Index(index) if index <= i32::MAX as u32 => {
+            Err(std::io::Error::from_raw_os_error(wsa::WSAEADDRNOTAVAIL))
+        }
         Interface::Index(_) => Err(invalid()),
         Interface::Address(address) => Ok(u32::from_ne_bytes(address.octets())),
     }
@@ -184,7 +189,8 @@ fn index(interface: Interface) -> std::io::Result<u32> {
 }
 
 fn set_interface(socket: BorrowedSocket<'_>, ip: Versions, interface: Interface) -> std::io::Result<()> {
-    if ip.v6 {
+    // An address is one of version 4.
+    if ip.v6 && !(ip.v4 && matches!(interface, Interface::Address(_))) {
         let index = index(interface)?;
         return set(socket, wsa::IPPROTO_IPV6, wsa::IPV6_MULTICAST_IF, &index);
     }
@@ -245,13 +251,19 @@ pub(in crate::backend) fn member(
     kind: Kind,
 ) -> Result<(), Error> {
     let socket = borrow_socket(&descriptor);
+    if membership.group.is_ipv6() && get_family(socket).map_err(io_error(kind))? != wsa::AF_INET6 {
+        return Err(Error::new(ErrorKind::Unsupported, kind));
+    }
     let done = match (membership.group, membership.source) {
         (IpAddr::V4(group), None) => member_v4(socket, group, membership.interface, join),
         (IpAddr::V6(group), None) => member_v6(socket, group, membership.interface, join),
         (IpAddr::V4(group), Some(IpAddr::V4(source))) => {
             member_of_source(socket, group, source, membership.interface, join)
         }
-        _ => return Err(Error::new(ErrorKind::Unsupported, kind)),
+        (IpAddr::V6(group), Some(IpAddr::V6(source))) => {
+            member_of_source_v6(socket, group, source, membership.interface, join)
+        }
+        _ => return Err(Error::new(ErrorKind::InvalidInput, kind)),
     };
     done.map_err(io_error(kind))
 }
@@ -298,4 +310,26 @@ fn member_of_source(
         imr_interface: in_addr(number_v4(interface)?),
     };
     set(socket, wsa::IPPROTO_IP, name, &request)
+}
+
+fn member_of_source_v6(
+    socket: BorrowedSocket<'_>,
+    group: Ipv6Addr,
+    source: Ipv6Addr,
+    interface: Interface,
+    join: bool,
+) -> std::io::Result<()> {
+    let name = if join { wsa::MCAST_JOIN_SOURCE_GROUP } else { wsa::MCAST_LEAVE_SOURCE_GROUP };
+    // SAFETY: zeros are a value of it, too; and an address of version 6 has been written over them.
+    let storage = |address: Ipv6Addr| unsafe {
+        let mut storage = std::mem::MaybeUninit::<wsa::SOCKADDR_STORAGE>::zeroed();
+        storage.as_mut_ptr().cast::<wsa::SOCKADDR_IN6>().write(raw_v6(SocketAddrV6::new(address, 0, 0, 0)));
+        storage.assume_init()
+    };
+    let request = wsa::GROUP_SOURCE_REQ {
+        gsr_interface: index(interface)?,
+        gsr_group: storage(group),
+        gsr_source: storage(source),
+    };
+    set(socket, wsa::IPPROTO_IPV6, name as i32, &request)
 }

@@ -181,9 +181,10 @@ impl Engine {
     ) -> Result<(), Error> {
         let would_wait = limit != Some(Duration::ZERO) && self.batch.is_empty();
         // Whoever could wake the loop holds a share of this, and only from one comes another.
-        let company = shared.is_some_and(|shared| {
-            Arc::strong_count(shared) > self.own_shares || shared.wakes_tasks.load(Ordering::Relaxed)
-        });
+        let others = |shared: &Arc<Shared>, own| {
+            Arc::strong_count(shared) > own || shared.wakes_tasks.load(Ordering::Relaxed)
+        };
+        let company = shared.is_some_and(|shared| others(shared, self.own_shares));
         let limit = if would_wait { limit } else { Some(Duration::ZERO) };
         let begin = (would_wait && company && self.look.learns()).then(Instant::now);
         let limit = if would_wait { self.look_around(shared, company, limit)? } else { limit };
@@ -192,7 +193,8 @@ impl Engine {
         if !sleeps {
             return self.backend.wait(Some(Duration::ZERO), &mut self.completions);
         }
-        self.backend.cold().expect_wakes(company);
+        let backend = self.backend.cold();
+        backend.expect_wakes(company && others(shared, self.own_shares + backend.jobs()));
         let waited = self.backend.wait(limit, &mut self.completions);
         let roused = shared.queue.after_wait();
         if let Some(begin) = begin {

@@ -73,8 +73,8 @@ impl Route {
 /// Linux; elsewhere that is [`AlreadyConnected`](crate::ErrorKind::AlreadyConnected).
 ///
 /// A Unix socket's datagram isn't lost on its way, and those that were sent one after the other arrive so. If the receiver's
-/// queue is full, the send waits (see [`UnixDatagram`](crate::UnixDatagram)); which of several that wait goes first is up
-/// to the system.
+/// queue is full, the send waits (see [`UnixDatagram`](crate::UnixDatagram)), but not those to others; which of several that
+/// wait goes first is up to the system.
 ///
 /// With [`segment_size`](SendTo::segment_size) the buffer is sent as several datagrams of one size.
 ///

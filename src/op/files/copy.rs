@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::pool::{Pooled, duplicates};
-use crate::backend::{Copied, CopyOrder, Copying};
+use super::pool::{Pooled, accesses};
+use crate::backend::{AnyCopyOrder, Copied, Copying};
 use crate::engine::Core;
 use crate::engine::handles::Lane;
 use crate::engine::op::{Describe, End, Op, Request, Steps, Target};
@@ -66,7 +66,7 @@ pub struct CopiedFile {
 ///   [`InvalidInput`](ErrorKind::InvalidInput) (a path with a zero byte),
 ///   [`TooManyDescriptors`](ErrorKind::TooManyDescriptors), [`StaleHandle`](ErrorKind::StaleHandle) and
 ///   [`WrongLoop`](ErrorKind::WrongLoop) (of a directory).
-/// - [`Unsupported`](ErrorKind::Unsupported) (in a simulation), [`Cancelled`](ErrorKind::Cancelled),
+/// - [`Cancelled`](ErrorKind::Cancelled),
 ///   [`TimedOut`](ErrorKind::TimedOut), and as [`Blocking`](crate::op::Blocking) if no thread can be had.
 ///
 /// # Platforms
@@ -149,7 +149,7 @@ impl CopyFile {
 /// What is to be copied, until it begins, and the answer.
 pub struct Parts {
     copy: CopyFile,
-    order: Option<Result<CopyOrder, Error>>,
+    order: Option<Result<AnyCopyOrder, Error>>,
     answer: Answer<CopiedFile>,
 }
 
@@ -168,9 +168,10 @@ impl Describe for CopyFile {
 
     fn lend(parts: &mut Parts, _: &mut Request, core: &Core) {
         let CopyFile { ref mut from, ref mut to, directories, replace, sync, .. } = parts.copy;
-        let directories = duplicates(core, directories.map(|directory| directory.map(File::id)));
+        let directories = accesses(core, directories.map(|directory| directory.map(File::id)));
         let (from, to) = (std::mem::take(from), std::mem::take(to));
-        parts.order = Some(directories.map(|directories| CopyOrder { from, to, directories, replace, sync }));
+        let order = |directories| AnyCopyOrder::new((from, to), directories, replace, sync);
+        parts.order = Some(directories.map(order));
     }
 
     fn begin(parts: &mut Parts, operation: OpId, core: &Core) {
@@ -197,7 +198,7 @@ impl Operation for CopyFile {
 struct Desk(Arc<Mutex<Stage>>);
 
 enum Stage {
-    Ordered(CopyOrder),
+    Ordered(AnyCopyOrder),
     UnderWay(Box<Copying>),
     /// Over, or a thread has it.
     Empty,

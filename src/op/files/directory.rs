@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use super::pool::Pooled;
 use super::stat::FileType;
-use crate::backend::files;
 use crate::engine::Core;
 use crate::engine::op::{Describe, End, Request};
 use crate::op::{Kind, Operation, Options};
@@ -34,8 +33,7 @@ pub struct DirEntry {
 /// [`NotFound`](crate::ErrorKind::NotFound), [`NotADirectory`](crate::ErrorKind::NotADirectory),
 /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied), [`FilesystemLoop`](crate::ErrorKind::FilesystemLoop),
 /// [`InvalidInput`](crate::ErrorKind::InvalidInput) (a path with a zero byte),
-/// [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors), [`Unsupported`](crate::ErrorKind::Unsupported) (in a
-/// simulation), [`Cancelled`](crate::ErrorKind::Cancelled), [`TimedOut`](crate::ErrorKind::TimedOut),
+/// [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors), [`Cancelled`](crate::ErrorKind::Cancelled), [`TimedOut`](crate::ErrorKind::TimedOut),
 /// [`StaleHandle`](crate::ErrorKind::StaleHandle), [`WrongLoop`](crate::ErrorKind::WrongLoop), and as
 /// [`Blocking`](crate::op::Blocking) if no thread can be had; see getdents64(2).
 ///
@@ -88,7 +86,7 @@ impl Describe for ReadDir {
     }
 
     fn lend(pooled: &mut Self::Parts, request: &mut Request, core: &Core) {
-        pooled.lend(request, core, |path, at, _| files::read_dir(at, &path));
+        pooled.lend(request, core, |path, at, _| at.read_dir(&path));
     }
 }
 
@@ -150,7 +148,7 @@ impl Describe for ReadLink {
     }
 
     fn lend(pooled: &mut Self::Parts, request: &mut Request, core: &Core) {
-        pooled.lend(request, core, |path, at, _| files::read_link(at, &path));
+        pooled.lend(request, core, |path, at, _| at.read_link(&path));
     }
 }
 

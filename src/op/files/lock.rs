@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::pool::Pooled;
-use crate::backend::{OwnedDescriptor, files};
+use crate::backend::FileAccess;
 use crate::engine::Core;
 use crate::engine::op::{Describe, End, Request};
-use crate::op::blocking::Stop;
+use crate::op::blocking::{Ready, Stop};
 use crate::op::{Kind, Operation, Options};
 use crate::{Error, ErrorKind, File};
 
@@ -81,13 +81,13 @@ impl Lock {
 }
 
 /// A lock that somebody got. Dropped, it is given back.
-pub struct Held(Option<OwnedDescriptor>);
+pub struct Held(Option<FileAccess>);
 
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(file) = &self.0 {
             // There is nobody to tell.
-            let _ = files::unlock(file);
+            let _ = file.unlock();
         }
     }
 }
@@ -96,14 +96,21 @@ impl Drop for Held {
 const PAUSE: Duration = Duration::from_micros(500);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
-fn lock(how: How, file: OwnedDescriptor, stop: &Stop) -> Result<Held, Error> {
+/// In a simulation: whether it got the lock, or can't have it for another reason.
+fn ready(how: &How, file: &FileAccess) -> Option<Ready> {
+    let (shared, file) = (how.shared, file.simulated().filter(|_| how.wait)?);
+    let must_wait = move || file.try_lock(shared).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+    Some(Box::new(move || !must_wait()))
+}
+
+fn lock(how: How, file: FileAccess, stop: &Stop) -> Result<Held, Error> {
     let mut pause = PAUSE;
     loop {
         // Before the first try, too: nobody wants it any more.
         if stop.wait(Duration::ZERO) {
             return Err(Error::new(ErrorKind::Cancelled, Kind::Lock));
         }
-        match files::try_lock(&file, how.shared).map_err(|os| Error::from_os(os, Kind::Lock)) {
+        match file.try_lock(how.shared) {
             Ok(()) => return Ok(Held(Some(file))),
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) if error.kind() == ErrorKind::WouldBlock && how.wait => {}
@@ -126,7 +133,7 @@ impl Describe for Lock {
     }
 
     fn lend(pooled: &mut Self::Parts, request: &mut Request, core: &Core) {
-        pooled.lend(request, core, |how, file, stop| lock(how, file.expect("of a handle"), stop));
+        pooled.lend_patient(request, core, ready, lock);
     }
 }
 
@@ -181,9 +188,7 @@ impl Describe for Unlock {
     }
 
     fn lend(pooled: &mut Self::Parts, request: &mut Request, core: &Core) {
-        pooled.lend(request, core, |(), file, _| {
-            files::unlock(&file.expect("of a handle")).map_err(|os| Error::from_os(os, Kind::Unlock))
-        });
+        pooled.lend(request, core, |(), file, _| file.unlock());
     }
 }
 

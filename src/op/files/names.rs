@@ -67,8 +67,7 @@ naming! {
 /// [`IsADirectory`](crate::ErrorKind::IsADirectory), [`NotADirectory`](crate::ErrorKind::NotADirectory),
 /// [`CrossesDevices`](crate::ErrorKind::CrossesDevices), [`InvalidInput`](crate::ErrorKind::InvalidInput) (a directory into
 /// itself, a path with a zero byte), [`PermissionDenied`](crate::ErrorKind::PermissionDenied),
-/// [`ReadOnlyFilesystem`](crate::ErrorKind::ReadOnlyFilesystem), [`Unsupported`](crate::ErrorKind::Unsupported) (in a
-/// simulation), [`Cancelled`](crate::ErrorKind::Cancelled), [`TimedOut`](crate::ErrorKind::TimedOut),
+/// [`ReadOnlyFilesystem`](crate::ErrorKind::ReadOnlyFilesystem), [`Cancelled`](crate::ErrorKind::Cancelled), [`TimedOut`](crate::ErrorKind::TimedOut),
 /// [`StaleHandle`](crate::ErrorKind::StaleHandle), [`WrongLoop`](crate::ErrorKind::WrongLoop); see rename(2).
 ///
 /// ```

@@ -30,8 +30,8 @@ use crate::{Error, File};
 /// [`InvalidInput`](crate::ErrorKind::InvalidInput) (a path with a zero byte, options that contradict each other, or
 /// `O_DIRECT` where the file system doesn't have it), [`ReadOnlyFilesystem`](crate::ErrorKind::ReadOnlyFilesystem),
 /// [`StorageFull`](crate::ErrorKind::StorageFull), [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors),
-/// [`ExecutableFileBusy`](crate::ErrorKind::ExecutableFileBusy), [`Unsupported`](crate::ErrorKind::Unsupported) (in a
-/// simulation), [`Cancelled`](crate::ErrorKind::Cancelled), [`TimedOut`](crate::ErrorKind::TimedOut),
+/// [`ExecutableFileBusy`](crate::ErrorKind::ExecutableFileBusy), [`Unsupported`](crate::ErrorKind::Unsupported)
+/// (custom flags in a simulation), [`Cancelled`](crate::ErrorKind::Cancelled), [`TimedOut`](crate::ErrorKind::TimedOut),
 /// [`StaleHandle`](crate::ErrorKind::StaleHandle) and [`WrongLoop`](crate::ErrorKind::WrongLoop) (of the directory); see
 /// open(2).
 ///

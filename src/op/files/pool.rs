@@ -1,21 +1,18 @@
 //! What is done with files on the thread pool, because this kernel has no asynchronous operation for it.
 
-use crate::backend::OwnedDescriptor;
+use crate::backend::FileAccess;
 use crate::engine::Core;
-use crate::engine::op::{End, Op, Request, Target};
+use crate::engine::op::{End, Op, Request, Stops, Target};
 use crate::handle::Id;
 use crate::handle::sealed::Handle as _;
-use crate::op::blocking::{Job, Stop};
+use crate::op::blocking::{Job, Ready, Stop};
 use crate::op::{Kind, Options};
 use crate::report::Support;
 use crate::{Error, ErrorKind, File};
 
-/// Descriptors of a job's own, so that it needs no handle to stay open.
-pub(super) fn duplicates(
-    core: &Core,
-    handles: [Option<Id>; 2],
-) -> Result<[Option<OwnedDescriptor>; 2], Error> {
-    let [first, second] = handles.map(|handle| handle.map(|handle| core.duplicate(handle)).transpose());
+/// What a job gets at files by, so that it needs no handle to stay open.
+pub(super) fn accesses(core: &Core, handles: [Option<Id>; 2]) -> Result<[FileAccess; 2], Error> {
+    let [first, second] = handles.map(|handle| core.access(handle));
     Ok([first?, second?])
 }
 
@@ -33,7 +30,7 @@ impl<W: Send + 'static, T: Send + 'static> Pooled<W, T> {
         handle: Option<File>,
         options: Options,
     ) -> (Pooled<W, T>, Request) {
-        let op = Op::Blocking { ticket: 0, stops: true };
+        let op = Op::Blocking { ticket: 0, stops: Stops::WhenAsked };
         let request = Request::new(kind, Target::Nothing, op, options);
         (Pooled { work: Some(work), handle, job: None }, request)
     }
@@ -43,20 +40,31 @@ impl<W: Send + 'static, T: Send + 'static> Pooled<W, T> {
         &mut self,
         request: &mut Request,
         core: &Core,
-        run: impl FnOnce(W, Option<OwnedDescriptor>, &Stop) -> Result<T, Error> + Send + 'static,
+        run: impl FnOnce(W, FileAccess, &Stop) -> Result<T, Error> + Send + 'static,
+    ) {
+        self.lend_patient(request, core, |_, _| None, run);
+    }
+
+    /// As `lend`, for one that may have to wait: where there are no threads, until it is ready.
+    pub(super) fn lend_patient(
+        &mut self,
+        request: &mut Request,
+        core: &Core,
+        ready: impl FnOnce(&W, &FileAccess) -> Option<Ready>,
+        run: impl FnOnce(W, FileAccess, &Stop) -> Result<T, Error> + Send + 'static,
     ) {
         let kind = request.kind;
         let handle = self.handle.map(File::id);
-        let descriptor = match duplicates(core, [handle, None]) {
+        let access = match core.access(handle) {
             _ if core.support(kind) == Support::Unsupported => Err(Error::new(ErrorKind::Unsupported, kind)),
-            Ok([descriptor, _]) => Ok(descriptor),
-            Err(error) => Err(error.of(kind)),
+            access => access.map_err(|error| error.of(kind)),
         };
         let Some(work) = self.work.take() else { return };
-        request.target = match descriptor {
+        request.target = match access {
             Err(error) => Target::Pool(None, Err(error)),
-            Ok(descriptor) => {
-                let job = Job::stoppable(move |stop| run(work, descriptor, stop));
+            Ok(access) => {
+                let ready = ready(&work, &access);
+                let job = Job::stoppable(move |stop| run(work, access, stop), ready);
                 let offload = job.offload(core);
                 self.job = Some(job);
                 Target::Pool(handle, offload)

@@ -73,7 +73,7 @@ pub struct Metadata {
 /// [`NotFound`](crate::ErrorKind::NotFound), [`PermissionDenied`](crate::ErrorKind::PermissionDenied),
 /// [`NotADirectory`](crate::ErrorKind::NotADirectory), [`FilesystemLoop`](crate::ErrorKind::FilesystemLoop),
 /// [`InvalidFilename`](crate::ErrorKind::InvalidFilename), [`InvalidInput`](crate::ErrorKind::InvalidInput) (a path with a
-/// zero byte), [`Unsupported`](crate::ErrorKind::Unsupported) (in a simulation),
+/// zero byte),
 /// [`Cancelled`](crate::ErrorKind::Cancelled), [`TimedOut`](crate::ErrorKind::TimedOut),
 /// [`StaleHandle`](crate::ErrorKind::StaleHandle), [`WrongLoop`](crate::ErrorKind::WrongLoop); see statx(2).
 ///

@@ -261,8 +261,7 @@ impl<B: IoBuf> Describe for WriteFile<B> {
 
 /// A second handle of the same open directory.
 fn duplicate(core: &Core, directory: File) -> Result<File, Error> {
-    let descriptor = core.duplicate(directory.id())?;
-    core.adopt(descriptor, File::KIND).map(File::from_id).map_err(|(error, _)| error)
+    core.second_file(directory.id()).map(File::from_id)
 }
 
 /// What is to be written where; the buffer until it begins.
@@ -294,7 +293,7 @@ struct Writing<B> {
 impl<B: IoBuf> Writing<B> {
     fn open(mut self, core: &Core, course: Course<(B, usize)>, tries: u32) {
         let open = if self.place.atomic {
-            let Some(path) = temporary_name(&self.place.path) else {
+            let Some(path) = temporary_name(core, &self.place.path) else {
                 let error = Error::new(ErrorKind::InvalidInput, Kind::WriteFile);
                 return self.end(core, course, Some(error));
             };
@@ -390,9 +389,14 @@ impl<B: IoBuf> Writing<B> {
 }
 
 /// A name beside this one that nobody is likely to have; `None` if it is no name.
-fn temporary_name(path: &Path) -> Option<PathBuf> {
+fn temporary_name(core: &Core, path: &Path) -> Option<PathBuf> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     path.file_name()?;
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    Some(path.with_file_name(format!(".nbio-{}-{number}", std::process::id())))
+    // The same program makes the same names in a simulation.
+    let simulated = core.access(None).ok().and_then(|access| access.simulated());
+    let (begin, number) = match simulated {
+        Some(disk) => ("sim".to_owned(), disk.fresh_number()),
+        None => (std::process::id().to_string(), NEXT.fetch_add(1, Ordering::Relaxed).into()),
+    };
+    Some(path.with_file_name(format!(".nbio-{begin}-{number}")))
 }

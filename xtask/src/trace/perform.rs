@@ -13,8 +13,8 @@ use crate::Failure;
 pub fn perform(operation: &str) -> Result<bool, Failure> {
     let io = EventLoop::new()?;
     match operation {
-        "Accept" | "Connect" | "Close" => connections(&io, operation)?,
-        "Recv" | "RecvVectored" | "Send" | "SendVectored" => streams(&io, operation)?,
+        "Accept" | "AcceptMany" | "Connect" | "Close" => connections(&io, operation)?,
+        "Recv" | "RecvMany" | "RecvVectored" | "Send" | "SendVectored" => streams(&io, operation)?,
         "RecvFrom" | "RecvMsg" | "SendTo" | "SendDatagram" | "SendMsg" => datagrams(&io, operation)?,
         "Poll" | "PollMany" => readiness(&io, operation)?,
         "ConnectUnix" => local(&io)?,
@@ -75,6 +75,18 @@ fn connections(io: &EventLoop, operation: &str) -> Result<(), Failure> {
             let _client = std::net::TcpStream::connect(address)?;
             between_marks(io, op::Accept::new(listener))?;
         }
+        "AcceptMany" => {
+            let _client = std::net::TcpStream::connect(address)?;
+            let mark = marker();
+            mark();
+            io.submit_many(op::AcceptMany::new(listener), |_, io, event| {
+                if let Event::Item(_) = event {
+                    io.stop();
+                }
+            });
+            io.run()?;
+            mark();
+        }
         "Connect" => {
             between_marks(io, op::Connect::new(address))?;
         }
@@ -90,6 +102,18 @@ fn streams(io: &EventLoop, operation: &str) -> Result<(), Failure> {
     peer.write_all(b"hello")?;
     match operation {
         "Recv" => between_marks(io, op::Recv::new(stream, vec![0; 64])).result?,
+        "RecvMany" => {
+            let pool = io.buffer_pool(4, 64)?;
+            let mark = marker();
+            mark();
+            io.recv_many(stream, &pool, |_, io, event| {
+                if let Event::Item(_) = event {
+                    io.stop();
+                }
+            });
+            io.run()?;
+            mark();
+        }
         "RecvVectored" => {
             between_marks(io, op::RecvVectored::new(stream, [vec![0; 2], vec![0; 64]])).result?
         }

@@ -1,4 +1,7 @@
-//! What the suite needs of Linux in particular. `others.rs` has the same names.
+//! What the suite needs of Linux in particular. `others.rs` and `windows.rs` have the same names.
+
+#[path = "unix.rs"]
+mod unix;
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -9,14 +12,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{CWD, Mode};
-use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socket_with, sockopt};
-use rustix::process::Resource;
 use rustix::pty::OpenptFlags;
 use rustix::time::{ClockId, clock_gettime};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
+
+pub use unix::*;
 
 /// System calls to forbid.
 pub use libc::{
@@ -47,6 +50,13 @@ fn refusal(call: i64, when: Vec<SeccompRule>, errno: Errno) -> BpfProgram {
     let refuse = SeccompAction::Errno(errno.raw_os_error() as u32);
     let arch = std::env::consts::ARCH.try_into().unwrap();
     SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).unwrap().try_into().unwrap()
+}
+
+/// How long this thread has computed or waited for a processor (proc(5), `schedstat`).
+pub fn busy() -> Option<Duration> {
+    let times = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let nanos = times.split(' ').take(2).map(|nanos| nanos.parse::<u64>().unwrap());
+    Some(Duration::from_nanos(nanos.sum()))
 }
 
 /// The number of this thread.

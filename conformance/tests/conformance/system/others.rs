@@ -1,5 +1,10 @@
-//! What the suite needs of systems other than Linux. What they don't have is only in cases that don't run there
+//! What the suite needs of Unixes other than Linux. What they don't have is only in cases that don't run there
 //! (`skips::ON_LINUX_ONLY`).
+
+#[path = "missing.rs"]
+mod missing;
+#[path = "unix.rs"]
+mod unix;
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -8,45 +13,12 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, RecvFlags, SocketType, socket};
-use rustix::process::Resource;
 use rustix::pty::OpenptFlags;
 
-const NOT_HERE: &str = "a case for Linux only, which skips.rs doesn't name";
-
-/// System calls that can't be forbidden here.
-#[allow(non_upper_case_globals, reason = "as libc has them")]
-mod calls {
-    pub const SYS_clone: i64 = 0;
-    pub const SYS_clone3: i64 = 0;
-    pub const SYS_copy_file_range: i64 = 0;
-    pub const SYS_io_uring_register: i64 = 0;
-    pub const SYS_io_uring_setup: i64 = 0;
-    pub const SYS_ioctl: i64 = 0;
-    pub const SYS_lseek: i64 = 0;
-    pub const SYS_openat: i64 = 0;
-    pub const SYS_pwrite64: i64 = 0;
-}
-
-pub use calls::*;
-
-pub fn forbid(_: i64, _: Errno) {
-    panic!("{NOT_HERE}");
-}
-
-pub fn forbid_all(_: i64, _: Errno) {
-    panic!("{NOT_HERE}");
-}
-
-pub fn forbid_all_if(_: i64, _: u8, _: u64, _: Errno) {
-    panic!("{NOT_HERE}");
-}
-
-/// Threads have no numbers that /proc could tell of.
-pub fn thread_number() -> i32 {
-    panic!("{NOT_HERE}");
-}
+pub use missing::*;
+pub use unix::*;
 
 /// A FIFO in the file system.
 pub fn make_fifo(path: &Path) {
@@ -86,14 +58,6 @@ pub fn terminal_path(keyboard: impl AsFd) -> CString {
 /// There is no such flag on macOS.
 pub const TERMINAL: OpenptFlags = OpenptFlags::empty();
 
-/// None.
-pub const O_TMPFILE: i32 = 0;
-pub const O_DIRECT: i32 = 0;
-
-pub fn share_blocks(_: impl AsFd, _: impl AsFd) -> bool {
-    false
-}
-
 /// How much the calling thread has computed.
 pub fn thread_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -105,14 +69,3 @@ pub fn thread_time() -> Duration {
 
 /// The nearest to a limit of what a process maps.
 pub const MEMORY: Resource = Resource::Data;
-
-pub fn keepalive_times(_: impl AsFd) -> (Duration, Duration, u32) {
-    panic!("{NOT_HERE}");
-}
-
-pub fn user_timeout(_: impl AsFd) -> Option<u32> {
-    None
-}
-
-/// None.
-pub const FOREIGN_OPTIONS: [(i32, i32); 0] = [];

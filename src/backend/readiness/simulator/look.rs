@@ -151,7 +151,10 @@ impl Progress {
         let read = changed || listens || received != self.received;
         let write = changed || acknowledged != self.acknowledged;
         self.state = state;
-        self.received = received;
+        // What came after the edge has one of its own, which is still to be known as one for reading.
+        if edge & libc::EPOLLIN as u32 != 0 {
+            self.received = received;
+        }
         // What isn't writable yet becomes so by what was acknowledged already.
         if edge & libc::EPOLLOUT as u32 != 0 {
             self.acknowledged = acknowledged;

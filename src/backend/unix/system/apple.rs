@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::fs::{RenameFlags, SeekFrom};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
-use rustix::net::{self, AddressFamily, Protocol, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::net::{self, AddressFamily, Protocol, SocketFlags, SocketType, sockopt};
 
 use super::RawDescriptor;
 use super::bsd::{get_struct, told_ttl};
@@ -27,6 +27,7 @@ pub(crate) use super::bsd::{
     link_unnamed, metadata, only_own_groups, push_segment_size, set_gro, set_user_timeout, share_blocks,
     stat, transfer_at_once, unnamed_file, user_timeout,
 };
+pub(crate) use super::by_type::{family, protocol};
 pub(crate) use super::groups::{member, set_multicast_interface};
 pub(crate) use super::keepalive::{keepalive, set_keepalive};
 pub(in crate::backend) use super::nanoseconds;
@@ -167,26 +168,11 @@ pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
 /// poll(2) has no event of its own for the end of what can be received.
 pub(crate) const READ_CLOSED: i16 = 0;
 
-/// There is no `SO_DOMAIN`, but every socket has an address, be it all zeroes.
-pub(crate) fn family(socket: BorrowedFd<'_>) -> Result<AddressFamily, Errno> {
-    net::getsockname(socket).map(|address| address.address_family())
-}
-
 /// `SO_ACCEPTCONN` is declared, but the kernel answers nothing: a stream socket without a peer counts as a listener. One
 /// that isn't refuses to accept.
 pub(crate) fn listens(socket: BorrowedFd<'_>) -> Result<bool, Errno> {
     let streams = sockopt::socket_type(socket)? == SocketType::STREAM;
     Ok(streams && net::getpeername(socket) == Err(Errno::NOTCONN))
-}
-
-/// There is no `SO_PROTOCOL` either. Streams of IP are TCP, and datagrams UDP or ICMP, which isn't told apart.
-pub(crate) fn protocol(socket: BorrowedFd<'_>) -> Result<Option<Protocol>, Errno> {
-    let ip = matches!(family(socket)?, AddressFamily::INET | AddressFamily::INET6);
-    Ok(match sockopt::socket_type(socket)? {
-        SocketType::STREAM if ip => Some(ipproto::TCP),
-        SocketType::DGRAM if ip => Some(ipproto::UDP),
-        _ => None,
-    })
 }
 
 /// Several listeners may share an address; connections aren't spread evenly.

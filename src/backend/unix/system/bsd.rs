@@ -101,7 +101,7 @@ pub(crate) fn metadata(stat: &Stat) -> Metadata {
         accessed: time_of(stat.st_atime, nanoseconds::accessed(stat)),
         modified: time_of(stat.st_mtime, nanoseconds::modified(stat)),
         changed: time_of(stat.st_ctime, nanoseconds::changed(stat)),
-        created: Some(time_of(stat.st_birthtime, nanoseconds::created(stat))),
+        created: nanoseconds::created(stat).map(|(seconds, parts)| time_of(seconds, parts)),
         mode: u32::from(stat.st_mode) & 0o7777,
         links: stat.st_nlink.into(),
         inode: stat.st_ino,

@@ -1,4 +1,4 @@
-//! What FreeBSD, NetBSD and OpenBSD have in common, where Linux and macOS differ.
+//! What DragonFly, FreeBSD, NetBSD and OpenBSD have in common, where Linux and macOS differ.
 
 use std::ffi::{CStr, c_int};
 use std::net::{IpAddr, Ipv4Addr};
@@ -55,9 +55,4 @@ pub(crate) fn rename_no_replace(
         Err(Errno::PERM | Errno::ISDIR) => Err(Errno::OPNOTSUPP),
         Err(errno) => Err(errno),
     }
-}
-
-/// fsync(2) brings it to the disk, or as far as the disk says.
-pub(crate) fn sync(file: BorrowedFd<'_>, data_only: bool) -> Result<(), Errno> {
-    if data_only { rustix::fs::fdatasync(file) } else { rustix::fs::fsync(file) }
 }

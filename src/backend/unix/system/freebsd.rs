@@ -1,20 +1,18 @@
 //! FreeBSD. Beside this file are those of the other systems, with the same names in them; `backend/mod.rs` chooses. None of
 //! this was ever run: it is written from the manual pages.
 
-use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, sockopt};
 
-use super::bsd::{get_struct, told_ttl};
-use super::bsd_only::{told_destination, told_interface};
-use super::unix::message::{Push, number_at};
-use super::unix::option::{get, set, succeeded};
+use super::bsd::get_struct;
+use super::unix::message::Push;
+use super::unix::option::succeeded;
 use crate::engine::op::Space;
 use crate::local::Credentials;
-use crate::udp::{Ecn, RecvControl, SendControl};
+use crate::udp::SendControl;
 
 pub(crate) use super::bsd::{
     BOTH_VERSIONS, CAN_SEGMENT, DIRECTORY, HOP_LIMIT, JOIN_V6, LEAVE_V6, RECV_HOP_LIMIT, Stat,
@@ -22,13 +20,15 @@ pub(crate) use super::bsd::{
     link_unnamed, metadata, only_own_groups, push_segment_size, set_gro, set_user_timeout, share_blocks,
     stat, transfer_at_once, unnamed_file, user_timeout,
 };
-pub(crate) use super::bsd_only::{NO_SIGNAL, accept, rename_no_replace, sync};
+pub(crate) use super::bsd_only::{NO_SIGNAL, accept, rename_no_replace};
 pub(crate) use super::close_on_exec::{RECV_CLOSE_ON_EXEC, close_on_exec, pipe, socket, socket_pair};
 pub(crate) use super::groups::{member, set_multicast_interface};
+pub(crate) use super::halves::{packet_info, push_packet_info, push_ttl, read_control, set_packet_info};
 pub(crate) use super::keepalive::{keepalive, set_keepalive};
 pub(crate) use super::linger::{linger, set_linger};
 pub(in crate::backend) use super::nanoseconds;
 pub(crate) use super::source_groups::member_of_source;
+pub(crate) use super::sync::sync;
 
 /// Sends and receives heed `MSG_DONTWAIT` (`sosend_generic` in sys/kern/uipc_socket.c).
 pub(crate) const NONBLOCKING: bool = false;
@@ -89,16 +89,6 @@ pub(crate) fn credentials(socket: BorrowedFd<'_>) -> Result<Credentials, Errno> 
 pub(crate) const RECV_TTL: i32 = libc::IP_RECVTTL;
 pub(crate) const RECV_TOS: i32 = libc::IP_RECVTOS;
 
-/// Receives tell where a datagram of IPv4 was sent to: there is no `IP_PKTINFO`, but one message for each half of it.
-pub(crate) fn set_packet_info(socket: BorrowedFd<'_>, on: bool) -> Result<(), Errno> {
-    set(socket, libc::IPPROTO_IP, libc::IP_RECVDSTADDR, i32::from(on))?;
-    set(socket, libc::IPPROTO_IP, libc::IP_RECVIF, i32::from(on))
-}
-
-pub(crate) fn packet_info(socket: BorrowedFd<'_>) -> Result<bool, Errno> {
-    get(socket, libc::IPPROTO_IP, libc::IP_RECVDSTADDR).map(|value| value != 0)
-}
-
 /// The sizes of what control messages of IPv4 hold.
 pub(crate) const CONTROL_ROOM: [usize; 4] = [4, 4, 4, size_of::<libc::sockaddr_dl>()];
 
@@ -107,32 +97,9 @@ pub(crate) fn can_send_v4(control: &SendControl) -> bool {
     control.ttl.is_none() && control.interface.is_none()
 }
 
-pub(crate) fn push_packet_info(push: &mut Push<'_>, source: Ipv4Addr, _: u32) {
-    push(libc::IPPROTO_IP, libc::IP_SENDSRCADDR, &source.octets());
-}
-
 /// One byte, unlike elsewhere.
 pub(crate) fn push_tos(push: &mut Push<'_>, tos: u8) {
     push(libc::IPPROTO_IP, libc::IP_TOS, &[tos]);
-}
-
-pub(crate) fn push_ttl(_: &mut Push<'_>, _: u8) {}
-
-/// Reads a control message that isn't of IPv6, if it has a name here.
-pub(crate) fn read_control(control: &mut RecvControl, level: i32, kind: i32, data: &[u8]) {
-    match (level, kind) {
-        (libc::IPPROTO_IP, libc::IP_RECVTOS) => {
-            control.ecn = data.first().map(|&tos| Ecn::of_tos(tos));
-        }
-        (libc::IPPROTO_IP, libc::IP_RECVTTL) => told_ttl(control, data),
-        (libc::IPPROTO_IP, libc::IP_RECVDSTADDR) => told_destination(control, number_at(data, 0)),
-        (libc::IPPROTO_IP, libc::IP_RECVIF) => {
-            // struct sockaddr_dl: its length, its family, the index.
-            let index = number_at(data, 2).map(u16::from_ne_bytes);
-            told_interface(control, index.map(u32::from));
-        }
-        _ => {}
-    }
 }
 
 /// What kqueue has under other names, types or numbers elsewhere, or not at all.

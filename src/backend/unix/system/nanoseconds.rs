@@ -1,4 +1,4 @@
-//! The parts of a file's times that are less than a second, where they have these names.
+//! The parts of a file's times that are less than a second, and when it was created, where they have these names.
 
 use super::system::Stat;
 
@@ -14,6 +14,6 @@ pub(crate) fn changed(stat: &Stat) -> i64 {
     stat.st_ctime_nsec
 }
 
-pub(crate) fn created(stat: &Stat) -> i64 {
-    stat.st_birthtime_nsec
+pub(crate) fn created(stat: &Stat) -> Option<(i64, i64)> {
+    Some((stat.st_birthtime, stat.st_birthtime_nsec))
 }

@@ -1,18 +1,17 @@
 //! NetBSD. Beside this file are those of the other systems, with the same names in them; `backend/mod.rs` chooses. None of
 //! this was ever run: it is written from the manual pages.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, Protocol, SocketType, ipproto, sockopt};
+use rustix::net::sockopt;
 
 use super::bsd::{get_struct, told_ttl};
 use super::bsd_only::{told_destination, told_interface};
 use super::unix::message::{Push, number_at};
 use super::unix::option::{get, set};
 use super::unix::udp::{in_addr, parts};
-use crate::engine::op::Space;
 use crate::local::Credentials;
 use crate::udp::{Interface, RecvControl, SendControl};
 
@@ -22,44 +21,19 @@ pub(crate) use super::bsd::{
     link_unnamed, metadata, only_own_groups, push_segment_size, set_gro, set_user_timeout, share_blocks,
     stat, transfer_at_once, unnamed_file, user_timeout,
 };
-pub(crate) use super::bsd_only::{NO_SIGNAL, accept, rename_no_replace, sync};
+pub(crate) use super::bsd_only::{NO_SIGNAL, accept, rename_no_replace};
+pub(crate) use super::by_type::{family, protocol};
 pub(crate) use super::close_on_exec::{RECV_CLOSE_ON_EXEC, close_on_exec, pipe, socket, socket_pair};
 pub(crate) use super::keepalive::{keepalive, set_keepalive};
+pub(crate) use super::lacking::{READ_CLOSED, allocate, member_of_source, next_data};
 pub(crate) use super::linger::{linger, set_linger};
+pub(crate) use super::sync::sync;
 
 /// Whether a send heeds `MSG_DONTWAIT` isn't said in send(2): sockets of ours are in non-blocking mode where it matters.
 pub(crate) const NONBLOCKING: bool = true;
 
-/// Nothing reserves space or gives it back.
-pub(crate) fn allocate(_: BorrowedFd<'_>, _: u64, _: u64, _: Space) -> Result<(), Errno> {
-    Err(Errno::OPNOTSUPP)
-}
-
-/// Nothing tells where holes are.
-pub(crate) fn next_data(_: BorrowedFd<'_>, _: u64) -> Result<(u64, u64), Errno> {
-    Err(Errno::OPNOTSUPP)
-}
-
-/// poll(2) has no event of its own for the end of what can be received.
-pub(crate) const READ_CLOSED: i16 = 0;
-
-/// There is no `SO_DOMAIN`, but every socket has an address, be it all zeroes.
-pub(crate) fn family(socket: BorrowedFd<'_>) -> Result<AddressFamily, Errno> {
-    net::getsockname(socket).map(|address| address.address_family())
-}
-
 pub(crate) fn listens(socket: BorrowedFd<'_>) -> Result<bool, Errno> {
     sockopt::socket_acceptconn(socket)
-}
-
-/// There is no `SO_PROTOCOL`. Streams of IP count as TCP, and datagrams as UDP.
-pub(crate) fn protocol(socket: BorrowedFd<'_>) -> Result<Option<Protocol>, Errno> {
-    let ip = matches!(family(socket)?, AddressFamily::INET | AddressFamily::INET6);
-    Ok(match sockopt::socket_type(socket)? {
-        SocketType::STREAM if ip => Some(ipproto::TCP),
-        SocketType::DGRAM if ip => Some(ipproto::UDP),
-        _ => None,
-    })
 }
 
 /// Several listeners may share an address.
@@ -116,17 +90,6 @@ pub(crate) fn set_multicast_interface(socket: BorrowedFd<'_>, interface: Interfa
     set(socket, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, in_addr(address_of(interface)?))
 }
 
-/// There is no source-specific multicast.
-pub(crate) fn member_of_source(
-    _: BorrowedFd<'_>,
-    _: IpAddr,
-    _: IpAddr,
-    _: Interface,
-    _: bool,
-) -> Result<(), Errno> {
-    Err(Errno::OPNOTSUPP)
-}
-
 /// The sizes of what control messages of IPv4 hold.
 pub(crate) const CONTROL_ROOM: [usize; 4] = [4, 4, 8, 0];
 
@@ -159,7 +122,7 @@ pub(crate) fn read_control(control: &mut RecvControl, level: i32, kind: i32, dat
     }
 }
 
-/// The parts of times that are less than a second.
+/// The parts of times that are less than a second, and when a file was created.
 pub(crate) mod nanoseconds {
     use super::Stat;
 
@@ -175,8 +138,8 @@ pub(crate) mod nanoseconds {
         stat.st_ctimensec
     }
 
-    pub(crate) fn created(stat: &Stat) -> i64 {
-        stat.st_birthtimensec
+    pub(crate) fn created(stat: &Stat) -> Option<(i64, i64)> {
+        Some((stat.st_birthtime, stat.st_birthtimensec))
     }
 }
 
