@@ -8,16 +8,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, ensure};
-use clap::ValueEnum;
-use serde::Serialize;
 
 use crate::alloc::Allocated;
-use crate::echo::{self, Load};
-use crate::measure;
-use crate::process::Process;
+use crate::comparison::{self, Better, Comparison, Metric};
+use crate::echo;
+use crate::load::Load;
+use crate::process::{Cores, Process};
 use crate::report;
 use crate::servers::Server;
 
@@ -35,86 +34,64 @@ pub struct Args {
     /// The servers to compare [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     servers: Vec<Server>,
-    /// The core the server runs on
-    #[arg(long, default_value_t = 0)]
-    server_core: usize,
-    /// The core the load generator runs on
-    #[arg(long, default_value_t = 1)]
-    client_core: usize,
-    /// Write all figures to this file
-    #[arg(long)]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    cores: Cores,
 }
 
-#[derive(Serialize)]
-struct Report {
-    machine: String,
-    counts: Vec<Counts>,
-    /// What is missing above, and why.
-    notes: Vec<String>,
-}
+const METRICS: [Metric; 4] = [
+    Metric::new("instructions", "", 0, Better::Less).compared(),
+    Metric::new("system calls", "", 3, Better::Less).compared(),
+    Metric::new("allocations", "", 3, Better::Less),
+    Metric::new("allocated", "bytes", 1, Better::Less),
+];
 
-/// Per message; `None` is what could not be counted.
-#[derive(Serialize)]
-struct Counts {
-    server: Server,
-    connections: usize,
-    size: usize,
-    system_calls: Option<BTreeMap<String, f64>>,
-    allocations: Option<f64>,
-    allocated_bytes: Option<f64>,
-    instructions: Option<f64>,
-}
+const ABOUT: &str = "What an echo server does per message: the difference of a run of twice as many messages and a run of as \
+    many, so that starting and ending are not in it. Instructions in user space by callgrind, system calls by strace, \
+    allocations by an allocator that counts.";
 
-pub fn run(args: &Args) -> anyhow::Result<()> {
+pub fn run(args: &Args) -> anyhow::Result<Comparison> {
     ensure!(args.messages > 0, "--messages must be at least 1");
-    let servers = match args.servers.as_slice() {
-        [] => Server::value_variants(),
-        chosen => chosen,
-    };
-    let mut report = Report { machine: measure::machine()?, counts: Vec::new(), notes: Vec::new() };
-    println!("{}", report.machine);
-    println!("per message: (run with {0} messages - run with {1}) / {1}", 2 * args.messages, args.messages);
+    let servers = report::chosen(&args.servers);
+    let names = report::names(&servers);
+    let mut comparison =
+        Comparison::new("counts", "Counted per echoed message", ABOUT, &METRICS, names.clone())
+            .against("raw");
     for &connections in &args.connections {
-        println!("\n{} B x {connections} connections", args.size);
-        println!(
-            "{:<8}{:>9}{:>9}{:>13}{:>14}  system calls",
-            "server", "syscalls", "allocs", "alloc bytes", "instructions"
+        let load =
+            Load { connections, size: args.size, messages: args.messages, pipeline: 1, rate: 0, idle: 0 };
+        let described = comparison::Load::new(
+            format!("{} B x {connections} connections", args.size),
+            &[("connections", connections as f64), ("bytes", args.size as f64)],
         );
-        let load = Load { connections, size: args.size, messages: args.messages };
-        for &server in servers {
-            let counts = count(args, server, load, &mut report.notes);
-            println!("{}", counts.line());
-            report.counts.push(counts);
-        }
+        let mut notes = Vec::new();
+        comparison.measure(described, 1, |contender, _| {
+            let mut note =
+                |what: &str| notes.push(format!("{}, {connections} connections: {what}", names[contender]));
+            Ok(count(args, servers[contender], load, &mut note))
+        })?;
+        comparison.notes.append(&mut notes);
     }
-    if !report.notes.is_empty() {
-        println!();
-    }
-    for note in &report.notes {
-        println!("note: {note}");
-    }
-    report::write_json(args.json.as_deref(), &report)
+    Ok(comparison)
 }
 
-/// Counts with one tool after the other; what fails is left out, and noted.
-fn count(args: &Args, server: Server, load: Load, notes: &mut Vec<String>) -> Counts {
-    let name = report::name(server);
-    let mut note = |what: &str, error: anyhow::Error| {
-        notes.push(format!("{what} of {name}, {} connections: {error:#}", load.connections));
-    };
-    let allocated = allocations(args, server, load).map_err(|error| note("allocations", error)).ok();
-    let system_calls = system_calls(args, server, load).map_err(|error| note("system calls", error)).ok();
-    let instructions = instructions(args, server, load).map_err(|error| note("instructions", error)).ok();
-    Counts {
-        server,
-        connections: load.connections,
-        size: load.size,
-        system_calls,
-        allocations: allocated.map(|(allocations, _)| allocations),
-        allocated_bytes: allocated.map(|(_, bytes)| bytes),
-        instructions,
+/// Counts with one tool after the other; what fails is left out, and noted, and so are the names of the system calls.
+fn count(args: &Args, server: Server, load: Load, note: &mut impl FnMut(&str)) -> Vec<Option<f64>> {
+    let mut or_note = |what: &str, error: anyhow::Error| note(&format!("no {what}: {error:#}"));
+    let allocated = allocations(args, server, load).map_err(|error| or_note("allocations", error)).ok();
+    let system_calls = system_calls(args, server, load).map_err(|error| or_note("system calls", error)).ok();
+    let instructions = instructions(args, server, load).map_err(|error| or_note("instructions", error)).ok();
+    if let Some(calls) = &system_calls {
+        let mut calls: Vec<_> = calls.iter().collect();
+        calls.sort_by(|a, b| b.1.total_cmp(a.1));
+        let calls: Vec<String> = calls.iter().map(|(name, count)| format!("{name} {count:.3}")).collect();
+        note(&calls.join(", "));
     }
+    vec![
+        instructions,
+        system_calls.map(|calls| calls.values().sum()),
+        allocated.map(|(allocations, _)| allocations),
+        allocated.map(|(_, bytes)| bytes),
+    ]
 }
 
 /// What two runs differ in, per message of the shorter one.
@@ -149,14 +126,16 @@ fn system_calls(args: &Args, server: Server, load: Load) -> anyhow::Result<BTree
 }
 
 fn instructions(args: &Args, server: Server, load: Load) -> anyhow::Result<f64> {
-    let count = |load| {
-        let file = Scratch::new("callgrind");
-        let output = format!("--callgrind-out-file={}", file.name());
-        let tool = ["valgrind", "-q", "--tool=callgrind", &output].map(str::to_owned);
-        run_server(args, server, load, &tool)?;
-        parse_callgrind(&file.read()?)
-    };
+    let count = |load| under_callgrind(|tool| run_server(args, server, load, tool).map(drop));
     Ok(per_message(count(load)?, count(load.doubled())?, load.messages))
+}
+
+/// How many instructions a run takes in user space, which is given the tool to run under.
+pub fn under_callgrind(run: impl FnOnce(&[String]) -> anyhow::Result<()>) -> anyhow::Result<u64> {
+    let file = Scratch::new("callgrind");
+    let output = format!("--callgrind-out-file={}", file.name());
+    run(&["valgrind", "-q", "--tool=callgrind", &output].map(str::to_owned))?;
+    parse_callgrind(&file.read()?)
 }
 
 /// Runs a server until it has echoed all messages and ended.
@@ -170,11 +149,11 @@ fn run_server(args: &Args, server: Server, load: Load, tool: &[String]) -> anyho
         load.size.to_string(),
     ];
     let mut process = match tool {
-        [] => Process::start(args.server_core, &arguments)?,
-        tool => Process::start_under(tool, args.server_core, &arguments)?,
+        [] => Process::start(args.cores.server_core, &arguments)?,
+        tool => Process::start_under(tool, args.cores.server_core, &arguments)?,
     };
     let port = process.line()?;
-    echo::put_under_load(args.client_core, &port, load, &[])?;
+    echo::put_under_load(args.cores.client_core, &port, load, &[])?;
     let allocated = serde_json::from_str(&process.line()?)?;
     process.finish()?;
     Ok(allocated)
@@ -230,29 +209,6 @@ impl Drop for Scratch {
 impl Load {
     fn doubled(self) -> Self {
         Self { messages: 2 * self.messages, ..self }
-    }
-}
-
-impl Counts {
-    fn line(&self) -> String {
-        let or_dash = |value: Option<f64>, digits| match value {
-            // No negative zero.
-            Some(value) => format!("{:.digits$}", value + 0.0),
-            None => "-".into(),
-        };
-        let calls = self.system_calls.as_ref();
-        let mut names: Vec<_> = calls.into_iter().flatten().collect();
-        names.sort_by(|a, b| b.1.total_cmp(a.1));
-        let names: Vec<String> = names.iter().map(|(name, count)| format!("{name} {count:.3}")).collect();
-        format!(
-            "{:<8}{:>9}{:>9}{:>13}{:>14}  {}",
-            report::name(self.server),
-            or_dash(calls.map(|calls| calls.values().sum()), 3),
-            or_dash(self.allocations, 3),
-            or_dash(self.allocated_bytes, 1),
-            or_dash(self.instructions, 0),
-            names.join(", ")
-        )
     }
 }
 

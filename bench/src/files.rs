@@ -13,7 +13,8 @@ use anyhow::{Context, ensure};
 use io_uring::{opcode, types::Fd};
 use nbio::{AlignedBuf, EventLoop};
 
-use crate::{measure, ring};
+use crate::comparison::{self, Better, Comparison, Metric};
+use crate::ring;
 
 const BLOCK: usize = 4096;
 
@@ -31,6 +32,9 @@ pub struct Args {
     /// How often the whole comparison is repeated
     #[arg(long, default_value_t = 5)]
     repeats: usize,
+    /// Only the loads whose names have this in them ("read page cache", say)
+    #[arg(long, default_value = "")]
+    only: String,
 }
 
 #[derive(Copy, Clone)]
@@ -42,77 +46,82 @@ struct Load {
     blocks: u64,
 }
 
+impl Load {
+    fn name(&self) -> String {
+        let how = if self.direct { "O_DIRECT" } else { "page cache" };
+        format!("{} {how} x {}", if self.write { "write" } else { "read" }, self.depth)
+    }
+}
+
 /// What one measurement took.
 struct Taken {
     wall: Duration,
     cpu: Duration,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<()> {
-    println!("{}\n", measure::machine()?);
+type Way = fn(Load, &File) -> anyhow::Result<Taken>;
+
+const WAYS: [(&str, Way); 2] = [("raw", raw), ("nbio", nbio)];
+
+const METRICS: [Metric; 2] = [
+    Metric::new("rate", "operations/s", 0, Better::More).compared(),
+    Metric::new("CPU", "us/operation", 2, Better::Less).compared(),
+];
+
+const ABOUT: &str = "4 KiB at random places of one file. A hand-written ring with the same set-up is the yardstick; both run in \
+    one process, on its one thread, in turn. CPU is that of the whole process, the kernel's workers among it.";
+
+pub fn run(args: &Args) -> anyhow::Result<Comparison> {
     let path = args.directory.join(format!("nbio-bench-{}", std::process::id()));
     let result = compare(args, &path);
     std::fs::remove_file(&path)?;
     result
 }
 
-fn compare(args: &Args, path: &Path) -> anyhow::Result<()> {
+fn compare(args: &Args, path: &Path) -> anyhow::Result<Comparison> {
     std::fs::write(path, vec![7; args.size as usize * 1024 * 1024])?;
     File::open(path)?.sync_all()?;
-    println!(
-        "{:<28} {:>12} {:>12} {:>24} {:>24}",
-        "4 KiB, random", "raw ops/s", "nbio ops/s", "x raw, rate", "x raw, CPU"
-    );
+    let names = WAYS.map(|(name, _)| name.to_owned()).to_vec();
+    let mut comparison = Comparison::new("files", "Files", ABOUT, &METRICS, names);
+    for load in loads(args) {
+        match open(load, path) {
+            Ok(file) => measure(&mut comparison, load, &file, args.repeats)?,
+            Err(error) => comparison.notes.push(format!("{}: not on this file system: {error}", load.name())),
+        }
+    }
+    comparison.notes.push(fio(path));
+    Ok(comparison)
+}
+
+fn loads(args: &Args) -> Vec<Load> {
+    let mut loads = Vec::new();
     for direct in [false, true] {
         for write in [false, true] {
             for depth in [1, 32, 128] {
                 let blocks = args.size * 1024 * 1024 / BLOCK as u64;
                 // A device is slower than memory, the more so one at a time.
                 let operations = if direct { args.operations / 4 } else { args.operations };
-                line(Load { write, direct, depth, operations, blocks }, path, args.repeats)?;
+                loads.push(Load { write, direct, depth, operations, blocks });
             }
         }
     }
-    fio(path);
-    Ok(())
+    loads.retain(|load| load.name().contains(&args.only));
+    loads
 }
 
-fn line(load: Load, path: &Path, repeats: usize) -> anyhow::Result<()> {
-    let how = if load.direct { "O_DIRECT" } else { "page cache" };
-    let what = format!("{} {how} x {}", if load.write { "write" } else { "read" }, load.depth);
-    let Ok(file) = open(load, path) else {
-        println!("{what:<28} not on this file system");
-        return Ok(());
-    };
-    let (mut rates, mut costs, mut raws, mut nbios) = (vec![], vec![], vec![], vec![]);
+fn measure(comparison: &mut Comparison, load: Load, file: &File, repeats: usize) -> anyhow::Result<()> {
     // Once for nothing: whoever comes first pays for warming up.
     let warm = Load { operations: load.operations / 10, ..load };
-    raw(warm, &file)?;
-    nbio(warm, &file)?;
-    for repeat in 0..repeats {
-        let (a, b) = if repeat % 2 == 0 {
-            let a = raw(load, &file)?;
-            (a, nbio(load, &file)?)
-        } else {
-            let b = nbio(load, &file)?;
-            (raw(load, &file)?, b)
-        };
-        rates.push(a.wall.as_secs_f64() / b.wall.as_secs_f64());
-        costs.push(b.cpu.as_secs_f64() / a.cpu.as_secs_f64());
-        raws.push(load.operations as f64 / a.wall.as_secs_f64());
-        nbios.push(load.operations as f64 / b.wall.as_secs_f64());
+    for (_, way) in WAYS {
+        way(warm, file)?;
     }
-    let [(raw, ..), (nbio, ..)] = [spread(raws), spread(nbios)];
-    let [rate, cost] = [spread(rates), spread(costs)]
-        .map(|(median, low, high)| format!("{median:.2} ({low:.2}..{high:.2})"));
-    println!("{what:<28} {raw:>12.0} {nbio:>12.0} {rate:>24} {cost:>24}");
-    Ok(())
-}
-
-/// Median, least and most.
-fn spread(mut values: Vec<f64>) -> (f64, f64, f64) {
-    values.sort_by(f64::total_cmp);
-    (values[values.len() / 2], values[0], values[values.len() - 1])
+    let described = comparison::Load::new(load.name(), &[]);
+    comparison.measure(described, repeats, |contender, _| {
+        let taken = WAYS[contender].1(load, file)?;
+        let operations = load.operations as f64;
+        let figures = [operations / taken.wall.as_secs_f64(), taken.cpu.as_secs_f64() * 1e6 / operations];
+        Ok(figures.map(Some).to_vec())
+    })
 }
 
 fn open(load: Load, path: &Path) -> std::io::Result<File> {
@@ -239,7 +248,7 @@ fn nbio(load: Load, file: &File) -> anyhow::Result<Taken> {
 }
 
 /// fio's figure for one of the loads, to set the others beside.
-fn fio(path: &Path) {
+fn fio(path: &Path) -> String {
     let figures = || -> anyhow::Result<String> {
         let arguments = [
             "--name=nbio",
@@ -258,7 +267,7 @@ fn fio(path: &Path) {
         text.split(';').nth(7).map(str::to_owned).context("fio says something else")
     };
     match figures() {
-        Ok(rate) => println!("\nfio, read O_DIRECT x 32: {rate} ops/s"),
-        Err(error) => println!("\nfio: not measured ({error})"),
+        Ok(rate) => format!("fio, read O_DIRECT x 32: {rate} operations/s"),
+        Err(error) => format!("fio: not measured: {error}"),
     }
 }

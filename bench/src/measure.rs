@@ -53,6 +53,15 @@ pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
     Ok(Duration::from_nanos(total))
 }
 
+/// The memory of a process that is there, in bytes.
+pub fn resident(pid: u32) -> anyhow::Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;
+    Ok(kilobytes.parse::<u64>()? * 1024)
+}
+
 /// Kernel, CPU model and number of cores.
 pub fn machine() -> anyhow::Result<String> {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").context("kernel release")?;
@@ -85,12 +94,6 @@ impl Summary {
     }
 }
 
-/// The value below which the fraction `q` of the sorted samples lies.
-pub fn percentile(sorted: &[u32], q: f64) -> u32 {
-    let rank = (q * sorted.len() as f64).ceil() as usize;
-    sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,14 +105,5 @@ mod tests {
         let even = Summary::of([4.0, 1.0, 2.0, 3.0]).expect("four values");
         assert_eq!(even.median, 2.5);
         assert_eq!(Summary::of([]), None);
-    }
-
-    #[test]
-    fn percentiles_are_nearest_rank() {
-        let samples: Vec<u32> = (1..=1000).collect();
-        assert_eq!(percentile(&samples, 0.5), 500);
-        assert_eq!(percentile(&samples, 0.999), 999);
-        assert_eq!(percentile(&samples, 1.0), 1000);
-        assert_eq!(percentile(&[], 0.5), 0);
     }
 }

@@ -11,6 +11,17 @@ use crate::measure;
 /// A process ends after this many seconds, whatever happens.
 const LIFETIME: u32 = 150;
 
+/// Where the two sides of a measurement run.
+#[derive(Clone, Copy, clap::Args)]
+pub struct Cores {
+    /// The core the server runs on
+    #[arg(long, default_value_t = 0)]
+    pub server_core: usize,
+    /// The core the load generator runs on
+    #[arg(long, default_value_t = 1)]
+    pub client_core: usize,
+}
+
 /// What every process that measures is told.
 #[derive(clap::Args)]
 pub struct Place {
@@ -35,7 +46,7 @@ impl Place {
         if let Some(core) = self.core {
             measure::pin_to_core(core)?;
         }
-        measure::raise_descriptor_limit(4096)
+        measure::raise_descriptor_limit(12_000)
     }
 }
 

@@ -1,8 +1,10 @@
 //! What the raw server and the load generator share: setting up an io_uring.
 
 use std::io;
+use std::time::Duration;
 
 use io_uring::squeue::{Entry, SubmissionQueue};
+use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{Builder, IoUring, Submitter};
 
 /// A ring with the fastest set-up this kernel has.
@@ -38,6 +40,22 @@ pub fn submit_and_wait(submitter: &Submitter, queue: &mut SubmissionQueue) -> io
     queue.sync();
     let result = match submitter.submit_and_wait(1) {
         Err(error) if !is_transient(&error) => Err(error),
+        _ => Ok(()),
+    };
+    queue.sync();
+    result
+}
+
+/// The same, at most for `longest`.
+pub fn submit_and_wait_for(
+    submitter: &Submitter,
+    queue: &mut SubmissionQueue,
+    longest: Duration,
+) -> io::Result<()> {
+    queue.sync();
+    let time = Timespec::from(longest);
+    let result = match submitter.submit_with_args(1, &SubmitArgs::new().timespec(&time)) {
+        Err(error) if error.raw_os_error() != Some(libc::ETIME) && !is_transient(&error) => Err(error),
         _ => Ok(()),
     };
     queue.sync();

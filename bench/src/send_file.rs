@@ -4,17 +4,15 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use nbio::EventLoop;
 use nix::time::{ClockId, clock_gettime};
-use serde::Serialize;
 
-use crate::measure::{self, Summary};
+use crate::comparison::{Better, Comparison, Load, Metric};
+use crate::measure;
 use crate::process::{Place, Process};
-use crate::report;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -30,9 +28,6 @@ pub struct Args {
     /// The core the sender runs on
     #[arg(long, default_value_t = 1)]
     sender_core: usize,
-    /// Write all raw figures to this file
-    #[arg(long)]
-    json: Option<PathBuf>,
 }
 
 /// What the receiving process is told.
@@ -44,48 +39,29 @@ pub struct SinkArgs {
     place: Place,
 }
 
-#[derive(Serialize)]
-struct Report {
-    machine: String,
-    size: u64,
-    samples: Vec<Sample>,
-}
-
-#[derive(Serialize)]
-struct Sample {
-    way: &'static str,
-    repeat: usize,
-    bytes_per_s: f64,
-    /// CPU time of the sender, in milliseconds.
-    cpu_ms: f64,
-}
-
 type Send = fn(&File, TcpStream, u64) -> anyhow::Result<()>;
 
 const WAYS: [(&str, Send); 2] = [("sendfile(2)", by_system), ("nbio", by_nbio)];
 
-pub fn run(args: &Args) -> anyhow::Result<()> {
-    ensure!(args.repeats > 0 && args.size > 0, "--repeats and --size must be at least 1");
+const METRICS: [Metric; 2] = [
+    Metric::new("rate", "GB/s", 2, Better::More).compared(),
+    Metric::new("sender's CPU", "ms", 0, Better::Less).compared(),
+];
+
+const ABOUT: &str = "A file in the page cache, from one core to a process that receives it on the other.";
+
+pub fn run(args: &Args) -> anyhow::Result<Comparison> {
+    ensure!(args.size > 0, "--size must be at least 1");
     let size = args.size << 20;
     let file = scratch(size)?;
-    let mut report = Report { machine: measure::machine()?, size, samples: Vec::new() };
     measure::pin_to_core(args.sender_core)?;
-    println!("{}", report.machine);
-    let (receiver, sender) = (args.receiver_core, args.sender_core);
-    println!(
-        "{} MiB, sender on core {sender}, receiver on core {receiver}, {} repeats\n",
-        args.size, args.repeats
-    );
-    for repeat in 0..args.repeats {
-        for turn in 0..WAYS.len() {
-            let (way, send) = WAYS[(turn + repeat) % WAYS.len()];
-            let (elapsed, cpu) = measure_once(&file, size, receiver, send).context(way)?;
-            let bytes_per_s = size as f64 / elapsed.as_secs_f64();
-            report.samples.push(Sample { way, repeat, bytes_per_s, cpu_ms: cpu.as_secs_f64() * 1e3 });
-        }
-    }
-    print!("{}", report.table());
-    report::write_json(args.json.as_deref(), &report)
+    let names = WAYS.map(|(name, _)| name.to_owned()).to_vec();
+    let mut comparison = Comparison::new("send-file", "A file to a socket", ABOUT, &METRICS, names);
+    comparison.measure(Load::new(format!("{} MiB", args.size), &[]), args.repeats, |contender, _| {
+        let (elapsed, cpu) = measure_once(&file, size, args.receiver_core, WAYS[contender].1)?;
+        Ok([size as f64 / elapsed.as_secs_f64() / 1e9, cpu.as_secs_f64() * 1e3].map(Some).to_vec())
+    })?;
+    Ok(comparison)
 }
 
 /// A file that nobody can see, in the page cache.
@@ -155,35 +131,4 @@ pub fn sink(args: &SinkArgs) -> anyhow::Result<()> {
     }
     println!("{received}");
     Ok(())
-}
-
-impl Report {
-    /// Medians over the repeats with their spread; ratios within a repeat.
-    fn table(&self) -> String {
-        let mut table = format!(
-            "{:<14}{:>8}  {:<14}{:>12}  {:<14}{:>9}\n",
-            "way", "GB/s", "(min..max)", "x sendfile", "(min..max)", "CPU ms"
-        );
-        for (way, _) in WAYS {
-            let own = || self.samples.iter().filter(|sample| sample.way == way);
-            let first = |repeat| {
-                let same = |sample: &&Sample| sample.repeat == repeat && sample.way == WAYS[0].0;
-                self.samples.iter().find(same).map_or(f64::NAN, |sample| sample.bytes_per_s)
-            };
-            let rate = Summary::of(own().map(|sample| sample.bytes_per_s / 1e9));
-            let ratio = Summary::of(own().map(|sample| sample.bytes_per_s / first(sample.repeat)));
-            let cpu = Summary::of(own().map(|sample| sample.cpu_ms));
-            let (Some(rate), Some(ratio), Some(cpu)) = (rate, ratio, cpu) else { continue };
-            let spread = |summary: Summary| format!("({:.2}..{:.2})", summary.min, summary.max);
-            table += &format!(
-                "{way:<14}{:>8.2}  {:<14}{:>12.2}  {:<14}{:>9.0}\n",
-                rate.median,
-                spread(rate),
-                ratio.median,
-                spread(ratio),
-                cpu.median
-            );
-        }
-        table
-    }
 }

@@ -1,15 +1,12 @@
 //! `bench sim`: how many operations a simulation does in a second, on one core. The simulated time doesn't matter.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
 use nbio::{Builder, EventLoop, Simulation, TcpListener, TcpStream, op};
-use serde::Serialize;
 
-use crate::measure::{self, Summary};
-use crate::report;
+use crate::comparison::{Better, Comparison, Load, Metric};
+use crate::measure;
 
 /// Connections, or timers, that are under way at once.
 const AT_ONCE: usize = 16;
@@ -25,23 +22,6 @@ pub struct Args {
     /// The core to run on
     #[arg(long, default_value_t = 0)]
     core: usize,
-    /// Write all raw figures to this file
-    #[arg(long)]
-    json: Option<PathBuf>,
-}
-
-#[derive(Serialize)]
-struct Report {
-    machine: String,
-    samples: Vec<Sample>,
-}
-
-#[derive(Serialize)]
-struct Sample {
-    load: &'static str,
-    repeat: usize,
-    operations: u64,
-    operations_per_s: f64,
 }
 
 /// How many operations' callbacks have run, and how many of the load's rounds are still to begin.
@@ -58,8 +38,8 @@ impl Count {
     }
 }
 
-type Load = EventLoop<Count>;
-type Start = fn(&Load) -> Result<(), nbio::Error>;
+type Loop = EventLoop<Count>;
+type Start = fn(&Loop) -> Result<(), nbio::Error>;
 
 /// What it does, how many operations a round has, and how it starts.
 const LOADS: [(&str, usize, Start); 3] = [
@@ -68,31 +48,21 @@ const LOADS: [(&str, usize, Start); 3] = [
     ("connect, accept, close", 4, start_connections),
 ];
 
-pub fn run(args: &Args) -> anyhow::Result<()> {
-    ensure!(args.repeats > 0, "--repeats must be at least 1");
-    let mut report = Report { machine: measure::machine()?, samples: Vec::new() };
+const METRICS: [Metric; 1] = [Metric::new("rate", "operations/s", 0, Better::More).compared()];
+
+const ABOUT: &str = "How many operations a simulation does in a second of real time, on one core.";
+
+pub fn run(args: &Args) -> anyhow::Result<Comparison> {
     measure::pin_to_core(args.core)?;
-    println!("{}", report.machine);
-    println!("on core {}, {} repeats\n", args.core, args.repeats);
-    println!("{:<26}{:>12}  {:<24}", "simulated", "ops/s", "(min..max)");
-    // In turns, so that no load meets the machine's noise alone.
-    for repeat in 0..args.repeats {
-        for turn in 0..LOADS.len() {
-            let (load, per_round, start) = LOADS[(turn + repeat) % LOADS.len()];
-            let (operations, elapsed) =
-                measure_once(args.operations / per_round, start).with_context(|| load.to_owned())?;
-            let operations_per_s = operations as f64 / elapsed.as_secs_f64();
-            report.samples.push(Sample { load, repeat, operations, operations_per_s });
-        }
+    let mut comparison =
+        Comparison::new("sim", "Simulation", ABOUT, &METRICS, vec!["nbio, simulated".into()]).against("");
+    for (name, per_round, start) in LOADS {
+        comparison.measure(Load::new(name, &[]), args.repeats, |_, _| {
+            let (operations, elapsed) = measure_once(args.operations / per_round, start)?;
+            Ok(vec![Some(operations as f64 / elapsed.as_secs_f64())])
+        })?;
     }
-    for (load, ..) in LOADS {
-        let own = report.samples.iter().filter(|sample| sample.load == load);
-        if let Some(rate) = Summary::of(own.map(|sample| sample.operations_per_s)) {
-            let spread = format!("({:.0}..{:.0})", rate.min, rate.max);
-            println!("{load:<26}{:>12.0}  {spread:<24}", rate.median);
-        }
-    }
-    report::write_json(args.json.as_deref(), &report)
+    Ok(comparison)
 }
 
 fn measure_once(rounds: usize, start: Start) -> anyhow::Result<(u64, Duration)> {
@@ -105,7 +75,7 @@ fn measure_once(rounds: usize, start: Start) -> anyhow::Result<(u64, Duration)> 
 }
 
 /// Clients that send and wait for the echo; a round is two sends and two receives.
-fn start_echo(io: &Load) -> Result<(), nbio::Error> {
+fn start_echo(io: &Loop) -> Result<(), nbio::Error> {
     let listener = io.listen_tcp(([127, 0, 0, 1], 0))?;
     let address = io.local_address(listener)?;
     for _ in 0..AT_ONCE {
@@ -123,7 +93,7 @@ fn start_echo(io: &Load) -> Result<(), nbio::Error> {
     Ok(())
 }
 
-fn serve(io: &Load, stream: TcpStream, buf: Vec<u8>) {
+fn serve(io: &Loop, stream: TcpStream, buf: Vec<u8>) {
     io.recv(stream, buf, move |count, io, done| {
         count.done += 1;
         if done.bytes == 0 {
@@ -137,7 +107,7 @@ fn serve(io: &Load, stream: TcpStream, buf: Vec<u8>) {
 }
 
 /// Sends, waits for the whole echo, and begins again.
-fn ping(count: &mut Count, io: &Load, stream: TcpStream, buf: Vec<u8>) {
+fn ping(count: &mut Count, io: &Loop, stream: TcpStream, buf: Vec<u8>) {
     if !count.begin() {
         return io.close(stream);
     }
@@ -152,14 +122,14 @@ fn ping(count: &mut Count, io: &Load, stream: TcpStream, buf: Vec<u8>) {
 }
 
 /// Timers that are set again when they fire, each with another duration.
-fn start_timers(io: &Load) -> Result<(), nbio::Error> {
+fn start_timers(io: &Loop) -> Result<(), nbio::Error> {
     for number in 0..AT_ONCE {
         set_timer(io, Duration::from_micros(100 + 7 * number as u64));
     }
     Ok(())
 }
 
-fn set_timer(io: &Load, duration: Duration) {
+fn set_timer(io: &Loop, duration: Duration) {
     io.timer(duration, move |count, io, _| {
         count.done += 1;
         if count.begin() {
@@ -169,7 +139,7 @@ fn set_timer(io: &Load, duration: Duration) {
 }
 
 /// A round is an accept, a connect, and both ends' closes.
-fn start_connections(io: &Load) -> Result<(), nbio::Error> {
+fn start_connections(io: &Loop) -> Result<(), nbio::Error> {
     let listener = io.listen_tcp(([127, 0, 0, 1], 0))?;
     let address = io.local_address(listener)?;
     for _ in 0..AT_ONCE {
@@ -179,7 +149,7 @@ fn start_connections(io: &Load) -> Result<(), nbio::Error> {
     Ok(())
 }
 
-fn accept(io: &Load, listener: TcpListener) {
+fn accept(io: &Loop, listener: TcpListener) {
     io.accept(listener, move |count, io, accepted| {
         count.done += 1;
         if let Ok(accepted) = accepted {
@@ -193,7 +163,7 @@ fn accept(io: &Load, listener: TcpListener) {
     });
 }
 
-fn connect(io: &Load, address: SocketAddr) {
+fn connect(io: &Loop, address: SocketAddr) {
     io.connect(address, move |count, io, connected| {
         count.done += 1;
         if let Ok(stream) = connected {
@@ -205,6 +175,6 @@ fn connect(io: &Load, address: SocketAddr) {
     });
 }
 
-fn close(io: &Load, stream: TcpStream) {
+fn close(io: &Loop, stream: TcpStream) {
     io.close_then(stream, |count, _, _| count.done += 1);
 }

@@ -6,17 +6,15 @@
 mod answers;
 mod loops;
 
-use std::path::PathBuf;
 use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use nix::time::{ClockId, clock_gettime};
-use serde::Serialize;
 
-use crate::measure::{self, Summary};
-use crate::report;
+use crate::comparison::{self, Better, Comparison, Metric};
+use crate::measure;
 use answers::{Answers, Channel, Oneshot, Unpark};
 use loops::{Door, NbioAsleep, NbioBusy, NbioRun, NbioSubmit, TokioChannel, TokioSpawn};
 
@@ -43,40 +41,13 @@ pub struct Args {
     /// The core the threads that ask run on
     #[arg(long, default_value_t = 1)]
     thread_core: usize,
-    /// Write all raw figures to this file
-    #[arg(long)]
-    json: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy)]
 struct Load {
     threads: usize,
     batch: usize,
     questions: usize,
-}
-
-#[derive(Serialize)]
-struct Report {
-    machine: String,
-    loads: Vec<LoadReport>,
-}
-
-#[derive(Serialize)]
-struct LoadReport {
-    #[serde(flatten)]
-    load: Load,
-    samples: Vec<Sample>,
-}
-
-/// What one run of one way gave.
-#[derive(Serialize)]
-struct Sample {
-    way: &'static str,
-    repeat: usize,
-    /// From the first question of a batch to its last answer, in microseconds.
-    batch_us: f64,
-    /// CPU time of the process per question, all threads together, in microseconds.
-    cpu_us: f64,
 }
 
 type Measure = fn(&Args, Load) -> anyhow::Result<(Duration, Duration)>;
@@ -97,14 +68,19 @@ const WAYS: [(&str, Measure); 12] = [
     ("tokio spawn, unpark", measure_once::<TokioSpawn, Unpark>),
 ];
 
-pub fn run(args: &Args) -> anyhow::Result<()> {
-    ensure!(args.repeats > 0, "--repeats must be at least 1");
-    let mut report = Report { machine: measure::machine()?, loads: Vec::new() };
-    println!("{}", report.machine);
-    println!(
-        "loop on core {}, threads that ask on core {}, {} repeats",
-        args.loop_core, args.thread_core, args.repeats
-    );
+const METRICS: [Metric; 2] = [
+    // From the first question of a batch to its last answer.
+    Metric::new("time", "us/batch", 2, Better::Less).compared(),
+    Metric::new("CPU", "us/question", 2, Better::Less).compared(),
+];
+
+const ABOUT: &str = "Threads on one core have something done on a loop on the other and wait for the answer; each asks a batch \
+    of questions, waits until all are answered, and asks the next. CPU is that of all threads together.";
+
+pub fn run(args: &Args) -> anyhow::Result<Comparison> {
+    let names = WAYS.map(|(name, _)| name.to_owned()).to_vec();
+    let mut comparison = Comparison::new("remote", "From another thread", ABOUT, &METRICS, names)
+        .against("tokio channel, unpark");
     for &threads in &args.threads {
         for &batch in &args.batch {
             ensure!((1..=64).contains(&threads), "threads must be 1 to 64, not {threads}");
@@ -112,30 +88,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             ensure!((1..=512).contains(&batch) && threads * batch <= 4096, "too many questions at once");
             let questions = args.questions.unwrap_or(if threads * batch == 1 { 15_000 } else { 150_000 });
             let load = Load { threads, batch, questions };
-            let load_report = measure_load(args, load)?;
-            println!("\n{}", load_report.table());
-            report.loads.push(load_report);
+            comparison.measure(load.described(), args.repeats, |contender, _| {
+                let (elapsed, cpu) = WAYS[contender].1(args, load)?;
+                let asked = (load.rounds() * load.batch * load.threads) as f64;
+                let us = [elapsed.as_secs_f64() / load.rounds() as f64, cpu.as_secs_f64() / asked];
+                Ok(us.map(|seconds| Some(seconds * 1e6)).to_vec())
+            })?;
         }
     }
-    report::write_json(args.json.as_deref(), &report)
-}
-
-fn measure_load(args: &Args, load: Load) -> anyhow::Result<LoadReport> {
-    let mut samples = Vec::new();
-    for repeat in 0..args.repeats {
-        for turn in 0..WAYS.len() {
-            let (way, measure) = WAYS[(turn + repeat) % WAYS.len()];
-            let (elapsed, cpu) = measure(args, load).with_context(|| way.to_owned())?;
-            let asked = (load.rounds() * load.batch * load.threads) as f64;
-            samples.push(Sample {
-                way,
-                repeat,
-                batch_us: elapsed.as_secs_f64() * 1e6 / load.rounds() as f64,
-                cpu_us: cpu.as_secs_f64() * 1e6 / asked,
-            });
-        }
-    }
-    Ok(LoadReport { load, samples })
+    Ok(comparison)
 }
 
 /// One run: the time that the threads took, and the CPU time of the whole process meanwhile.
@@ -217,56 +178,16 @@ fn process_cpu_time() -> anyhow::Result<Duration> {
 }
 
 impl Load {
+    fn described(self) -> comparison::Load {
+        let Load { threads, batch, .. } = self;
+        comparison::Load::new(
+            format!("{threads} threads, batches of {batch}"),
+            &[("threads", threads as f64), ("batch", batch as f64)],
+        )
+    }
+
     /// Batches of one thread.
     fn rounds(self) -> usize {
         (self.questions / (self.threads * self.batch)).max(1)
-    }
-}
-
-impl LoadReport {
-    fn table(&self) -> String {
-        let Load { threads, batch, .. } = self.load;
-        let (base, _) = self.tokios_best();
-        let mut lines = vec![
-            format!("{threads} threads, batches of {batch} (x tokio: of {base:?} in the same repeat)"),
-            format!(
-                "{:<28}{:>9}  {:<17}{:>8}  {:<13}{:>12}",
-                "asked, answered", "us/batch", "(min..max)", "x tokio", "(min..max)", "CPU us each"
-            ),
-        ];
-        lines.extend(WAYS.iter().filter_map(|(way, _)| self.line(way, base)));
-        lines.join("\n")
-    }
-
-    fn line(&self, way: &str, base: &str) -> Option<String> {
-        let time = self.over_repeats(way, |sample| sample.batch_us)?;
-        let ratio = Summary::of(self.of(way).filter_map(|sample| {
-            let base = self.of(base).find(|other| other.repeat == sample.repeat)?;
-            Some(sample.batch_us / base.batch_us)
-        }))?;
-        Some(format!(
-            "{way:<28}{:>9.2}  {:<17}{:>8.3}  {:<13}{:>12.2}",
-            time.median,
-            format!("({:.2}..{:.2})", time.min, time.max),
-            ratio.median,
-            format!("({:.2}..{:.2})", ratio.min, ratio.max),
-            self.over_repeats(way, |sample| sample.cpu_us)?.median,
-        ))
-    }
-
-    /// tokio's way with the least median: what the others are compared with.
-    fn tokios_best(&self) -> (&'static str, f64) {
-        let tokios = WAYS.iter().filter(|(way, _)| way.starts_with("tokio"));
-        let medians =
-            tokios.filter_map(|(way, _)| Some((*way, self.over_repeats(way, |s| s.batch_us)?.median)));
-        medians.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or_default()
-    }
-
-    fn of(&self, way: &str) -> impl Iterator<Item = &Sample> {
-        self.samples.iter().filter(move |sample| sample.way == way)
-    }
-
-    fn over_repeats(&self, way: &str, value: fn(&Sample) -> f64) -> Option<Summary> {
-        Summary::of(self.of(way).map(value))
     }
 }

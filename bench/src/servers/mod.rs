@@ -8,14 +8,30 @@
 //!
 //! To add a server: a `mod` line, a [`Server`] variant, an arm in [`serve`].
 
+mod calloop;
+mod compio;
+mod edge;
+mod epoll;
+mod kimojio;
+mod libuv;
+mod many;
 mod mio;
+mod monoio;
+mod multishot;
 mod nbio;
 mod raw;
+mod runite;
+mod smol;
+mod tasks;
 mod tokio;
 
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context as Polling, Poll, Waker};
 
 use ::nbio::Backend;
 use anyhow::Context;
@@ -35,15 +51,43 @@ static LEFT: AtomicU64 = AtomicU64::new(u64::MAX);
 pub enum Server {
     /// Hand-written io_uring loop on the io-uring crate: the yardstick
     Raw,
+    /// The same with multishot accept and receive and buffers that the kernel picks
+    #[serde(rename = "raw-multishot")]
+    RawMultishot,
     /// nbio's callbacks, on io_uring
     Nbio,
     /// The same program on epoll
     #[serde(rename = "nbio-epoll")]
     NbioEpoll,
+    /// nbio's callbacks, one receive for all that comes on a connection, on io_uring
+    #[serde(rename = "nbio-many")]
+    NbioMany,
+    /// nbio's tasks, on io_uring
+    #[serde(rename = "nbio-tasks")]
+    NbioTasks,
+    /// The same program on epoll
+    #[serde(rename = "nbio-tasks-epoll")]
+    NbioTasksEpoll,
+    /// Bare epoll loop, edge triggered
+    Epoll,
     /// Bare mio loop, edge triggered
     Mio,
     /// Tokio, current_thread runtime, a task per connection
     Tokio,
+    /// Monoio on io_uring, a task per connection
+    Monoio,
+    /// Compio on io_uring, a task per connection
+    Compio,
+    /// kimojio on io_uring, a task per connection
+    Kimojio,
+    /// runite on io_uring, a task per connection
+    Runite,
+    /// smol, a task per connection
+    Smol,
+    /// calloop, an edge-triggered source per connection
+    Calloop,
+    /// libuv, the system's library
+    Libuv,
 }
 
 #[derive(clap::Args)]
@@ -70,10 +114,22 @@ pub fn serve(args: &Args) -> anyhow::Result<()> {
     }
     match args.server {
         Server::Raw => raw::run(),
+        Server::RawMultishot => multishot::run(),
         Server::Nbio => nbio::run(Backend::IoUring),
         Server::NbioEpoll => nbio::run(Backend::Epoll),
+        Server::NbioMany => many::run(),
+        Server::NbioTasks => tasks::run(Backend::IoUring),
+        Server::NbioTasksEpoll => tasks::run(Backend::Epoll),
+        Server::Epoll => epoll::run(),
         Server::Mio => mio::run(),
         Server::Tokio => tokio::run(),
+        Server::Monoio => monoio::run(),
+        Server::Compio => compio::run(),
+        Server::Kimojio => kimojio::run(),
+        Server::Runite => runite::run(),
+        Server::Smol => smol::run(),
+        Server::Calloop => calloop::run(),
+        Server::Libuv => libuv::run(),
     }?;
     say(&serde_json::to_string(&alloc::so_far())?)
 }
@@ -86,6 +142,31 @@ pub fn echoed(bytes: usize) -> bool {
     let left = LEFT.load(Relaxed).saturating_sub(bytes as u64);
     LEFT.store(left, Relaxed);
     left == 0
+}
+
+/// The end of a server whose runtime has nothing to end with: what its main future waits for.
+#[derive(Clone, Default)]
+struct Over(Rc<(Cell<bool>, RefCell<Option<Waker>>)>);
+
+impl Over {
+    fn tell(&self) {
+        self.0.0.set(true);
+        if let Some(waker) = self.0.1.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Future for Over {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Polling<'_>) -> Poll<()> {
+        if self.0.0.get() {
+            return Poll::Ready(());
+        }
+        self.0.1.replace(Some(context.waker().clone()));
+        Poll::Pending
+    }
 }
 
 /// A listener on a free port of 127.0.0.1, announced on stdout.

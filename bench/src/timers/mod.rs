@@ -25,14 +25,9 @@ mod wheel;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 use std::hint::black_box;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
-use serde::Serialize;
-
-use crate::measure::Summary;
-use crate::report;
+use crate::comparison::{Better, Comparison, Load, Metric};
 use tokios::{Delays, Sleeps};
 
 #[derive(clap::Args)]
@@ -40,27 +35,6 @@ pub struct Args {
     /// How often the whole comparison is repeated
     #[arg(long, default_value_t = 5)]
     repeats: usize,
-    /// Write all raw figures to this file
-    #[arg(long)]
-    json: Option<PathBuf>,
-}
-
-#[derive(Serialize)]
-struct Report {
-    machine: String,
-    samples: Vec<Sample>,
-}
-
-/// What one contender did with one load in one repeat.
-#[derive(Serialize)]
-struct Sample {
-    contender: &'static str,
-    repeat: usize,
-    load: &'static str,
-    /// Nanoseconds of each operation.
-    ns_each: f64,
-    /// The longest turn of the loop, where there are turns.
-    longest_turn_ns: Option<f64>,
 }
 
 const SECOND: u64 = 1_000_000_000;
@@ -344,7 +318,7 @@ fn measure<Q: Queue>() -> Figures {
 type Contender = (&'static str, fn() -> Figures);
 
 const CONTENDERS: [Contender; 7] = [
-    ("runs (ours)", measure::<runs::Timers>),
+    ("nbio, runs", measure::<runs::Timers>),
     ("4-ary heap", measure::<heap::Timers>),
     ("lazy heap", measure::<lazy::Timers>),
     ("wheel", measure::<wheel::Timers>),
@@ -361,57 +335,28 @@ fn loads() -> Vec<&'static str> {
     loads
 }
 
-/// Prints the comparison, the medians of the repeats, and writes all figures to a file if one was asked for.
-pub fn run(args: &Args) -> anyhow::Result<()> {
-    ensure!(args.repeats > 0, "--repeats must be at least 1");
-    let machine = crate::measure::machine()?;
-    println!("{machine}\n");
-    let mut figures: [Vec<Figures>; CONTENDERS.len()] = Default::default();
-    for repeat in 0..args.repeats {
-        for i in 0..CONTENDERS.len() {
-            let i = (i + repeat) % CONTENDERS.len();
-            figures[i].push(CONTENDERS[i].1());
-        }
-    }
-    print(&figures);
-    let samples = samples(&figures);
-    report::write_json(args.json.as_deref(), &Report { machine, samples })
-}
+const METRICS: [Metric; 2] = [
+    Metric::new("time", "ns/operation", 0, Better::Less).compared(),
+    // Where there are turns; the least of the repeats says most.
+    Metric::new("longest turn", "us", 0, Better::Less),
+];
 
-fn print(figures: &[Vec<Figures>]) {
-    for (row, name) in loads().into_iter().enumerate() {
-        println!("{name} (ns each: median, min..max, times ours)");
-        let mut ours = None;
-        for ((name, _), figures) in CONTENDERS.iter().zip(figures) {
-            let Some(times) = Summary::of(figures.iter().map(|f| f.rows[row])) else { continue };
-            let ratio = times.median / *ours.get_or_insert(times.median);
-            let spread = format!("{:.0}..{:.0}", times.min, times.max);
-            println!("  {name:<12} {:>6.0} {spread:>12} {ratio:>7.2}x", times.median);
-        }
-    }
-    println!("longest turn of {TURN} operations (us, the least of the repeats), by pattern");
-    for ((name, _), figures) in CONTENDERS.iter().zip(figures) {
-        print!("  {name:<12}");
-        for pattern in 0..PATTERNS.len() {
-            let longest = figures.iter().map(|f| f.longest[pattern]);
-            print!(" {:>7.0}", longest.fold(f64::INFINITY, f64::min) / 1_000.0);
-        }
-        println!();
-    }
-}
+const ABOUT: &str = "Timer queues: insert, cancel, fire. All get the same deadlines and the same victims; tokio's run on a \
+    paused clock, and round to milliseconds.";
 
-/// Every load of every contender in the order of the repeats. The turns are the patterns', which are in the middle.
-fn samples(figures: &[Vec<Figures>]) -> Vec<Sample> {
+pub fn run(args: &Args) -> anyhow::Result<Comparison> {
+    let names = CONTENDERS.map(|(name, _)| name.to_owned()).to_vec();
+    let mut comparison = Comparison::new("timers", "Timer queues", ABOUT, &METRICS, names);
+    let described = loads().into_iter().map(|name| Load::new(name, &[])).collect();
+    // The turns are the patterns', which are in the middle.
     let first_pattern = loads().iter().position(|load| *load == PATTERNS[0].0);
-    let mut samples = Vec::new();
-    for (&(contender, _), repeats) in CONTENDERS.iter().zip(figures) {
-        for (repeat, figures) in repeats.iter().enumerate() {
-            for (row, load) in loads().into_iter().enumerate() {
-                let pattern = first_pattern.and_then(|first| row.checked_sub(first));
-                let longest_turn_ns = pattern.and_then(|pattern| figures.longest.get(pattern)).copied();
-                samples.push(Sample { contender, repeat, load, ns_each: figures.rows[row], longest_turn_ns });
-            }
-        }
-    }
-    samples
+    comparison.measure_together(described, args.repeats, |contender, _| {
+        let figures = CONTENDERS[contender].1();
+        let longest = |row: usize| {
+            let pattern = row.checked_sub(first_pattern?)?;
+            Some(figures.longest.get(pattern)? / 1e3)
+        };
+        Ok(figures.rows.iter().enumerate().map(|(row, ns)| vec![Some(*ns), longest(row)]).collect())
+    })?;
+    Ok(comparison)
 }

@@ -8,9 +8,7 @@
 mod nbio;
 mod raw;
 
-use std::fmt::Write;
 use std::net::UdpSocket;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -19,7 +17,7 @@ use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use socket2::SockRef;
 
-use crate::measure::{self, Summary};
+use crate::comparison::{Better, Comparison, Load, Metric};
 use crate::process::{Place, Process};
 use crate::report;
 
@@ -30,7 +28,7 @@ const BATCH: usize = 54;
 /// The system's buffers. A datagram alone takes about twice its size there.
 const BUFFER: usize = 4 << 20;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Way {
     /// sendmsg and recvmsg with segmentation (GSO, GRO)
     Raw,
@@ -69,9 +67,6 @@ pub struct Args {
     /// The core the sender runs on
     #[arg(long, default_value_t = 1)]
     sender_core: usize,
-    /// Write all raw figures to this file
-    #[arg(long)]
-    json: Option<PathBuf>,
 }
 
 /// What each of the two processes is told.
@@ -97,51 +92,34 @@ struct Outcome {
     cpu_seconds: f64,
 }
 
-#[derive(Serialize)]
-struct Sample {
-    window: usize,
-    way: &'static str,
-    repeat: usize,
-    datagrams_per_s: f64,
-    /// CPU time of each process per datagram, in nanoseconds.
-    sender_ns: f64,
-    receiver_ns: f64,
-}
+const METRICS: [Metric; 4] = [
+    Metric::new("rate", "datagrams/s", 0, Better::More).compared(),
+    Metric::new("CPU of both", "ns/datagram", 0, Better::Less).compared(),
+    Metric::new("sender's", "ns/datagram", 0, Better::Less),
+    Metric::new("receiver's", "ns/datagram", 0, Better::Less),
+];
 
-#[derive(Serialize)]
-struct Report {
-    machine: String,
-    samples: Vec<Sample>,
-}
+const ABOUT: &str = "Datagrams of 1,200 bytes from a process on one core to a process on the other, 54 of them a batch, with a \
+    few batches unanswered at most. The receiver checks every datagram's number and answers each batch.";
 
-pub fn run(args: &Args) -> anyhow::Result<()> {
-    ensure!(args.repeats > 0 && args.batches > 0, "--repeats and --batches must be at least 1");
-    let mut report = Report { machine: measure::machine()?, samples: Vec::new() };
-    println!("{}", report.machine);
-    println!(
-        "{SIZE} B datagrams by {BATCH}; receiver on core {}, sender on core {}, {} repeats",
-        args.receiver_core, args.sender_core, args.repeats
-    );
+pub fn run(args: &Args) -> anyhow::Result<Comparison> {
+    ensure!(args.batches > 0, "--batches must be at least 1");
     let wanted = |way: Way| way == Way::Raw || args.ways.is_empty() || args.ways.contains(&way);
     let ways: Vec<_> = WAYS.into_iter().filter(|&(way, _)| wanted(way)).collect();
+    let names = ways.iter().map(|(_, name)| (*name).to_owned()).collect();
+    let mut comparison = Comparison::new("udp", "UDP", ABOUT, &METRICS, names);
     for &window in &args.window {
         ensure!((1..=16).contains(&window), "a window is 1 to 16 batches, not {window}");
-        for repeat in 0..args.repeats {
-            for turn in 0..ways.len() {
-                let (way, name) = ways[(turn + repeat) % ways.len()];
-                let sample = measure_once(args, window, way, repeat).context(name)?;
-                report.samples.push(sample);
-            }
-        }
-        println!("\nwindow of {window} batches, {} batches\n{}", args.batches, report.table(window));
+        let load = Load::new(format!("window of {window} batches"), &[("window, batches", window as f64)]);
+        comparison
+            .measure(load, args.repeats, |contender, _| measure_once(args, window, ways[contender].0))?;
     }
-    report::write_json(args.json.as_deref(), &report)
+    Ok(comparison)
 }
 
-fn measure_once(args: &Args, window: usize, way: Way, repeat: usize) -> anyhow::Result<Sample> {
-    let value = way.to_possible_value().context("every way has a name")?;
+fn measure_once(args: &Args, window: usize, way: Way) -> anyhow::Result<Vec<Option<f64>>> {
     let given = |more: &[String]| {
-        let mut arguments = vec!["udp-side".to_owned(), "--way".into(), value.get_name().to_owned()];
+        let mut arguments = vec!["udp-side".to_owned(), "--way".into(), report::name(way)];
         arguments.extend(["--batches".into(), args.batches.to_string()]);
         arguments.extend(["--window".into(), window.to_string()]);
         arguments.extend_from_slice(more);
@@ -155,15 +133,8 @@ fn measure_once(args: &Args, window: usize, way: Way, repeat: usize) -> anyhow::
     sender.finish().context("sender")?;
     receiver.finish().context("receiver")?;
     let datagrams = (args.batches * BATCH) as f64;
-    let name = WAYS.iter().find(|known| known.0 == way).map_or("", |known| known.1);
-    Ok(Sample {
-        window,
-        way: name,
-        repeat,
-        datagrams_per_s: datagrams / sent.seconds,
-        sender_ns: sent.cpu_seconds * 1e9 / datagrams,
-        receiver_ns: received.cpu_seconds * 1e9 / datagrams,
-    })
+    let [sender, receiver] = [sent.cpu_seconds, received.cpu_seconds].map(|cpu| cpu * 1e9 / datagrams);
+    Ok([datagrams / sent.seconds, sender + receiver, sender, receiver].map(Some).to_vec())
 }
 
 /// One of the two processes.
@@ -273,43 +244,5 @@ impl Count {
 
     fn over(&self) -> bool {
         self.received == self.total
-    }
-}
-
-impl Report {
-    /// Medians over the repeats with their spread, a line per way; ratios within a repeat.
-    fn table(&self, window: usize) -> String {
-        let mut table = format!(
-            "{:<20}{:>12}  {:<17}{:>8}  {:<14}{:>11}{:>13}{:>8}  (min..max)\n",
-            "way", "datagrams/s", "(min..max)", "x raw", "(min..max)", "sender ns", "receiver ns", "x raw"
-        );
-        for (_, way) in WAYS {
-            let own = || self.samples.iter().filter(|sample| sample.window == window && sample.way == way);
-            let to_raw = |sample: &Sample, value: fn(&Sample) -> f64| {
-                let same =
-                    |s: &&Sample| s.window == window && s.repeat == sample.repeat && s.way == WAYS[0].1;
-                self.samples.iter().find(same).map_or(f64::NAN, |raw| value(sample) / value(raw))
-            };
-            let over = |value: fn(&Sample) -> f64| Summary::of(own().map(value));
-            let ratio = Summary::of(own().map(|sample| to_raw(sample, |s| s.datagrams_per_s)));
-            let cpu = Summary::of(own().map(|sample| to_raw(sample, |s| s.sender_ns + s.receiver_ns)));
-            let (Some(rate), Some(ratio)) = (over(|s| s.datagrams_per_s), ratio) else { continue };
-            let times = (over(|s| s.sender_ns), over(|s| s.receiver_ns), cpu);
-            let (Some(sender), Some(receiver), Some(cpu)) = times else { continue };
-            let spread = |summary: Summary| format!("({:.2}..{:.2})", summary.min, summary.max);
-            let rates = format!("({:.0}..{:.0})", rate.min, rate.max);
-            let _ = writeln!(
-                table,
-                "{way:<20}{:>12.0}  {rates:<17}{:>8.3}  {:<14}{:>11.0}{:>13.0}{:>8.3}  {}",
-                rate.median,
-                ratio.median,
-                spread(ratio),
-                sender.median,
-                receiver.median,
-                cpu.median,
-                spread(cpu),
-            );
-        }
-        table
     }
 }
