@@ -90,6 +90,11 @@ pub fn with_own_descriptors<T: Send>(run: impl FnOnce() -> T + Send) -> T {
 
 #[cfg(target_os = "linux")]
 fn leave_the_others() {
+    /// Set where all threads shall keep the process's table: ThreadSanitizer takes the same number in two for one descriptor.
+    const ONE_TABLE: &str = "NBIO_ONE_DESCRIPTOR_TABLE";
+    if std::env::var_os(ONE_TABLE).is_some() {
+        return;
+    }
     // In one step: a copy of the whole table, however short its life, would keep open what others close meanwhile.
     // SAFETY: this thread gets a table of its own with the standard streams only; the other threads keep theirs. What
     // this thread's Rust values own is opened after this. Not every C library has a function for it.

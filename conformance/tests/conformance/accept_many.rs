@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nbio::task::{Items, items};
-use nbio::{Error, ErrorKind, Event, ManyOperation, OpId, TcpListener, TcpStream, op};
+use nbio::{Error, ErrorKind, ManyOperation, TcpListener, TcpStream, op};
 
 use crate::child;
 use crate::hanging::idle;
@@ -16,7 +16,7 @@ use crate::peer::Peer;
 use crate::sockets_accept::exhaust;
 use crate::support::{Case, Slot, Subject, listen};
 use crate::tasks::poll_once;
-use crate::wire::{Io, drive, keep, kind, turn};
+use crate::wire::{Brought, Io, drive, keep, kind, turn};
 
 pub const CASES: &[Case] = &[
     Case { name: "each_connection_is_an_item_and_there_is_one_end", run: each_is_an_item },
@@ -33,34 +33,6 @@ pub const CASES: &[Case] = &[
     Case { name: "a_stream_of_connections_dropped_any_time_loses_none", run: dropped_streams },
     Case { name: "a_stream_that_nobody_takes_from_stops_and_goes_on", run: stops_and_goes_on },
 ];
-
-/// What an `AcceptMany` has brought.
-#[derive(Clone)]
-struct Brought {
-    streams: Slot<TcpStream>,
-    ends: Slot<Result<(), Error>>,
-}
-
-impl Brought {
-    fn new() -> Brought {
-        Brought { streams: Slot::new(), ends: Slot::new() }
-    }
-
-    fn submit(&self, io: &Io, operation: op::AcceptMany) -> OpId {
-        let brought = self.clone();
-        io.submit_many(operation, move |_, _, event| brought.take(event))
-    }
-
-    fn take(&self, event: Event<TcpStream>) {
-        match event {
-            Event::Item(stream) => {
-                assert_eq!(self.ends.len(), 0, "nothing follows the end");
-                self.streams.put(stream);
-            }
-            Event::End(result) => self.ends.put(result),
-        }
-    }
-}
 
 /// Where connections come from; each only once.
 fn origins(io: &Io, streams: Vec<TcpStream>) -> BTreeSet<SocketAddr> {
@@ -97,13 +69,13 @@ fn each_is_an_item(subject: &Subject) {
         let mut peers = connect(subject, address, 20);
         let brought = Brought::new();
         let id = brought.submit(&io, op::AcceptMany::new(listener));
-        assert_eq!(brought.streams.len(), 0, "nothing runs inside the call");
+        assert_eq!(brought.items.len(), 0, "nothing runs inside the call");
         turn(&io, 3);
         peers.extend(connect(subject, address, 20));
-        drive(&io, || brought.streams.len() == 40);
+        drive(&io, || brought.items.len() == 40);
         peers.extend(connect(subject, address, 1));
-        drive(&io, || brought.streams.len() == 41);
-        let streams = brought.streams.take();
+        drive(&io, || brought.items.len() == 41);
+        let streams = brought.items.take();
         assert_eq!(io.local_address(streams[0]), Ok(address));
         assert_eq!(origins(&io, streams), addresses(&peers));
         assert!(io.cancel(id));
@@ -132,7 +104,7 @@ fn late_loses_nothing(subject: &Subject) {
 }
 
 /// Lets connections meet an operation that is being ended, in many courses of events: each is an item, or the next accept's.
-fn races(subject: &Subject, submit: impl Fn(&Io, op::AcceptMany, &Brought, &dyn Fn(&Io))) {
+fn races(subject: &Subject, submit: impl Fn(&Io, op::AcceptMany, &Brought<TcpStream>, &dyn Fn(&Io))) {
     let io: Io = subject.io();
     let (listener, address) = listen(&io);
     for course in 0..54 {
@@ -154,7 +126,7 @@ fn races(subject: &Subject, submit: impl Fn(&Io, op::AcceptMany, &Brought, &dyn 
         drive(&io, || brought.ends.len() > 0);
         let end = kind(brought.ends.one());
         assert!(matches!(end, Some(ErrorKind::Cancelled | ErrorKind::TimedOut)), "course {course}");
-        let mut streams = brought.streams.take();
+        let mut streams = brought.items.take();
         streams.extend(accept(&io, listener, 3 - streams.len()));
         streams.iter().for_each(|&stream| assert!(io.peer_address(stream).is_ok()));
         assert_eq!(origins(&io, streams.clone()), addresses(&peers.take()), "course {course}");
@@ -178,11 +150,11 @@ fn removed(subject: &Subject) {
             some => turn(&io, some),
         }
         assert!(io.remove(id) && !io.remove(id));
-        let had = brought.streams.len();
+        let had = brought.items.len();
         idle(&io);
-        assert_eq!((brought.streams.len(), brought.ends.len()), (had, 0), "it is silent");
+        assert_eq!((brought.items.len(), brought.ends.len()), (had, 0), "it is silent");
         let over: Vec<bool> = peers.iter().map(Peer::is_over).collect();
-        let mut streams = brought.streams.take();
+        let mut streams = brought.items.take();
         let left = over.iter().filter(|over| !**over).count() - had;
         streams.extend(accept(&io, listener, left));
         let alive = peers.iter().zip(&over).filter(|(_, over)| !**over);
@@ -210,9 +182,9 @@ fn ended_by_its_item(subject: &Subject) {
             };
         })));
         let peers = connect(subject, address, 3);
-        drive(&io, || brought.streams.len() > 0);
+        drive(&io, || brought.items.len() > 0);
         idle(&io);
-        let mut streams = brought.streams.take();
+        let mut streams = brought.items.take();
         if remove {
             assert_eq!((streams.len(), brought.ends.len()), (1, 0));
             let over = peers.iter().filter(|peer| peer.is_over()).count();
@@ -239,7 +211,7 @@ fn closing_ends_it(subject: &Subject) {
     assert_eq!(closed.one(), (Ok(()), 1), "the close calls back last");
     assert_eq!(kind(brought.ends.one()), Some(ErrorKind::Cancelled));
     // What is no item has gone with the listener.
-    let streams = brought.streams.take();
+    let streams = brought.items.take();
     let over = peers.iter().filter(|peer| peer.is_over()).count();
     assert_eq!(streams.len() + over, 2);
 }
@@ -256,9 +228,9 @@ fn both_kinds(subject: &Subject) {
     }
     turn(&io, 3);
     let peers = connect(subject, address, 40);
-    drive(&io, || one.streams.len() + other.streams.len() + single.len() == 40);
-    let mut streams = one.streams.take();
-    streams.extend(other.streams.take());
+    drive(&io, || one.items.len() + other.items.len() + single.len() == 40);
+    let mut streams = one.items.take();
+    streams.extend(other.items.take());
     streams.extend(single.take().into_iter().map(|end: Result<nbio::Accepted, Error>| end.unwrap().stream));
     assert_eq!(origins(&io, streams), addresses(&peers));
 }
@@ -285,12 +257,12 @@ fn left_connections(subject: &Subject) {
         if !early {
             brought.submit(&io, op::AcceptMany::new(listener));
         }
-        drive(&io, || brought.streams.len() == 3);
-        assert_eq!(origins(&io, brought.streams.take()), addresses(&peers));
+        drive(&io, || brought.items.len() == 3);
+        assert_eq!(origins(&io, brought.items.take()), addresses(&peers));
         // And those that come after them.
         let peers = connect(subject, address, 3);
-        drive(&io, || brought.streams.len() == 3);
-        assert_eq!(origins(&io, brought.streams.take()), addresses(&peers));
+        drive(&io, || brought.items.len() == 3);
+        assert_eq!(origins(&io, brought.items.take()), addresses(&peers));
     }
 }
 
@@ -330,11 +302,11 @@ fn waits_for_descriptors(subject: &Subject) {
             io.tick(None).unwrap();
             ticks += 1;
         }
-        assert_eq!((brought.streams.len(), brought.ends.len()), (0, 0));
+        assert_eq!((brought.items.len(), brought.ends.len()), (0, 0));
         assert!(ticks < 40, "{ticks} ticks in 50 ms");
         files.truncate(files.len() - 2);
-        drive(&io, || brought.streams.len() == 2);
-        assert_eq!(origins(&io, brought.streams.take()), addresses(&peers));
+        drive(&io, || brought.items.len() == 2);
+        assert_eq!(origins(&io, brought.items.take()), addresses(&peers));
         io.cancel(id);
         io.run().unwrap();
         assert_eq!(kind(brought.ends.one()), Some(ErrorKind::Cancelled));
@@ -387,8 +359,8 @@ fn dropped_streams(subject: &Subject) {
         drop(stream);
         match waiting {
             Some(id) => {
-                drive(&io, || taken.len() + brought.streams.len() == 5);
-                taken.extend(brought.streams.take());
+                drive(&io, || taken.len() + brought.items.len() == 5);
+                taken.extend(brought.items.take());
                 io.cancel(id);
             }
             None => taken.extend(accept(&io, listener, 5 - taken.len())),

@@ -16,6 +16,7 @@ pub const ROOMS: &[Room] = &[
     ("local_datagram", "it uses abstract names, which only Linux has", include_str!("local_datagram.rs")),
     ("passing_messages", "it uses abstract names, which only Linux has", include_str!("passing_messages.rs")),
     ("seqpacket", "its peers are sockets of Linux", include_str!("seqpacket.rs")),
+    ("seqpacket_ends", "its peers are sockets of Linux", include_str!("seqpacket_ends.rs")),
     ("stopped", "it looks for stopped processes in /proc", include_str!("stopped.rs")),
 ];
 
@@ -29,6 +30,7 @@ pub const ROOMS: &[Room] = &[
     ("pipes", "it is about FIFOs, terminals and signals of Unix", include_str!("pipes.rs")),
     ("poll", "it polls pipes and the numbers of Unix", include_str!("poll.rs")),
     ("seqpacket", "Windows has no such sockets", include_str!("seqpacket.rs")),
+    ("seqpacket_ends", "Windows has no such sockets", include_str!("seqpacket_ends.rs")),
     ("stopped", "Windows has no such signals", include_str!("stopped.rs")),
 ];
 

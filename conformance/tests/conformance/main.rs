@@ -65,6 +65,8 @@ mod resolve;
 mod send_file;
 #[cfg(target_os = "linux")]
 mod seqpacket;
+#[cfg(target_os = "linux")]
+mod seqpacket_ends;
 mod skips;
 mod smoke;
 mod sockets_accept;
@@ -114,7 +116,8 @@ use support::{Case, LOOP_PEERS, Setup, Subject, run_watched};
 use elsewhere::nothing as named_pipes;
 #[cfg(not(target_os = "linux"))]
 use elsewhere::{
-    nothing as local_datagram, nothing as passing_messages, nothing as seqpacket, nothing as stopped,
+    nothing as local_datagram, nothing as passing_messages, nothing as seqpacket, nothing as seqpacket_ends,
+    nothing as stopped,
 };
 #[cfg(windows)]
 use elsewhere::{
@@ -163,6 +166,7 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("remote_many", remote_many::CASES),
     ("send_file", send_file::CASES),
     ("seqpacket", seqpacket::CASES),
+    ("seqpacket_ends", seqpacket_ends::CASES),
     ("smoke", smoke::CASES),
     ("splice", splice::CASES),
     ("sockets_accept", sockets_accept::CASES),

@@ -8,12 +8,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nbio::task::items;
-use nbio::{BufferPool, Done, Error, ErrorKind, Event, Half, ManyOperation, OpId, PooledBuf, TcpStream, op};
+use nbio::{BufferPool, Done, ErrorKind, Event, Half, ManyOperation, PooledBuf, TcpStream, op};
 
 use crate::hanging::idle;
 use crate::support::{Case, Slot, Subject};
 use crate::tasks::poll_once;
-use crate::wire::{Io, drive, keep, kind, noise, turn};
+use crate::wire::{Brought, Io, drive, keep, kind, noise, turn};
 
 pub const CASES: &[Case] = &[
     Case { name: "all_bytes_come_in_order_and_then_the_end", run: all_bytes },
@@ -36,33 +36,11 @@ pub const CASES: &[Case] = &[
     Case { name: "unfit_pools_and_handles", run: unfit },
 ];
 
-/// What a `RecvMany` has brought.
-#[derive(Clone)]
-struct Brought {
-    bufs: Slot<PooledBuf>,
-    ends: Slot<Result<(), Error>>,
-}
-
-impl Brought {
-    fn new() -> Brought {
-        Brought { bufs: Slot::new(), ends: Slot::new() }
-    }
-
-    fn submit(&self, io: &Io, operation: op::RecvMany) -> OpId {
-        let brought = self.clone();
-        io.submit_many(operation, move |_, _, event| match event {
-            Event::Item(buf) => {
-                assert!(!buf.is_empty() && brought.ends.len() == 0);
-                brought.bufs.put(buf);
-            }
-            Event::End(result) => brought.ends.put(result),
-        })
-    }
-
-    /// All bytes that have come since this was last asked; their buffers return.
-    fn bytes(&self) -> Vec<u8> {
-        self.bufs.take().iter().flat_map(|buf| buf.to_vec()).collect()
-    }
+/// All bytes that have come since this was last asked; their buffers return.
+fn bytes(brought: &Brought<PooledBuf>) -> Vec<u8> {
+    let bufs = brought.items.take();
+    assert!(bufs.iter().all(|buf| !buf.is_empty()));
+    bufs.iter().flat_map(|buf| buf.to_vec()).collect()
 }
 
 /// Receives so many bytes by an operation of the other kind.
@@ -115,15 +93,15 @@ fn empty_pool(subject: &Subject) {
     peer.shutdown(Shutdown::Write).unwrap();
     let mut got = Vec::new();
     while got.len() < sent.len() {
-        drive(&io, || brought.bufs.len() == 2 || got.len() + pool.bytes_in_flight() == sent.len());
+        drive(&io, || brought.items.len() == 2 || got.len() + pool.bytes_in_flight() == sent.len());
         turn(&io, 5);
-        assert!(brought.bufs.len() <= 2);
-        assert_eq!(pool.buffers_in_flight(), brought.bufs.len());
-        let mut bufs = brought.bufs.take();
+        assert!(brought.items.len() <= 2);
+        assert_eq!(pool.buffers_in_flight(), brought.items.len());
+        let mut bufs = brought.items.take();
         // One after the other, with turns between them.
         got.extend_from_slice(&bufs.remove(0));
         turn(&io, 2);
-        let (other, behind) = (bufs, brought.bufs.take());
+        let (other, behind) = (bufs, brought.items.take());
         other.iter().chain(&behind).for_each(|buf| got.extend_from_slice(buf));
     }
     assert!(got == sent);
@@ -165,13 +143,13 @@ fn many_starve(subject: &Subject) {
     let got: Vec<_> = brought.iter().map(|_| Cell::new(0)).collect();
     drive(&io, || {
         for (brought, got) in brought.iter().zip(&got) {
-            got.set(got.get() + brought.bytes().len());
+            got.set(got.get() + bytes(brought).len());
         }
         got[..5].iter().all(|got| got.get() == 24)
     });
     (&pairs[5].1).write_all(b"late").unwrap();
-    drive(&io, || brought[5].bufs.len() > 0);
-    assert_eq!(&brought[5].bytes()[..1], b"l");
+    drive(&io, || brought[5].items.len() > 0);
+    assert_eq!(&bytes(&brought[5])[..1], b"l");
     assert_eq!(pool.buffers_in_flight(), 0);
 }
 
@@ -190,7 +168,7 @@ fn idle_readers(subject: &Subject) {
         (&*peer).write_all(&sent).unwrap();
         let mut got = Vec::new();
         drive(&io, || {
-            got.extend(brought.bytes());
+            got.extend(bytes(&brought));
             got.len() == 3
         });
         assert_eq!(got, sent);
@@ -216,7 +194,7 @@ fn late_loses_nothing(subject: &Subject) {
     });
 }
 
-fn races(subject: &Subject, submit: impl Fn(&Io, op::RecvMany, &Brought, &dyn Fn(&Io))) {
+fn races(subject: &Subject, submit: impl Fn(&Io, op::RecvMany, &Brought<PooledBuf>, &dyn Fn(&Io))) {
     let io: Io = subject.io();
     let pool = io.buffer_pool(8, 4).unwrap();
     let (stream, peer) = subject.pair(&io);
@@ -240,7 +218,7 @@ fn races(subject: &Subject, submit: impl Fn(&Io, op::RecvMany, &Brought, &dyn Fn
         drive(&io, || brought.ends.len() > 0);
         let end = kind(brought.ends.one());
         assert!(matches!(end, Some(ErrorKind::Cancelled | ErrorKind::TimedOut)), "course {course}");
-        let mut got = brought.bytes();
+        let mut got = bytes(&brought);
         got.extend(receive(&io, stream, 11 - got.len()));
         assert_eq!(got, sent, "course {course}");
         assert_eq!(pool.buffers_in_flight(), 0);
@@ -261,9 +239,9 @@ fn removed(subject: &Subject) {
         (&peer).write_all(&sent).unwrap();
         turn(&io, turns as usize % 6);
         assert!(io.remove(id) && !io.remove(id));
-        let mut got = brought.bytes();
+        let mut got = bytes(&brought);
         idle(&io);
-        assert_eq!((brought.bufs.len(), brought.ends.len()), (0, 0), "it is silent");
+        assert_eq!((brought.items.len(), brought.ends.len()), (0, 0), "it is silent");
         let left = Slot::new();
         io.recv_exact(stream, vec![0; 13], 13 - got.len(), keep(&left));
         drive(&io, || left.len() > 0);
@@ -293,9 +271,9 @@ fn starving_ends(subject: &Subject) {
         let brought = Brought::new();
         let id = brought.submit(&io, op::RecvMany::new(stream, &pool));
         (&peer).write_all(b"abcdefgh").unwrap();
-        drive(&io, || brought.bufs.len() == 1);
+        drive(&io, || brought.items.len() == 1);
         turn(&io, 5);
-        let got = brought.bufs.len();
+        let got = brought.items.len();
         if remove {
             assert!(io.remove(id));
         } else {
@@ -303,8 +281,8 @@ fn starving_ends(subject: &Subject) {
             drive(&io, || brought.ends.len() > 0);
             assert_eq!(kind(brought.ends.one()), Some(ErrorKind::Cancelled));
         }
-        assert_eq!(brought.bufs.len(), got);
-        let mut bytes = brought.bytes();
+        assert_eq!(brought.items.len(), got);
+        let mut bytes = bytes(&brought);
         idle(&io);
         bytes.extend(receive(&io, stream, 8 - bytes.len()));
         assert_eq!(bytes, b"abcdefgh");
@@ -324,7 +302,7 @@ fn turns(subject: &Subject) {
     (&peer).write_all(b"onlytwo!").unwrap();
     let mut got = Vec::new();
     drive(&io, || {
-        got.extend(brought.bytes());
+        got.extend(bytes(&brought));
         got.len() == 4
     });
     let first: Done<Vec<u8>> = first.one();
@@ -334,7 +312,7 @@ fn turns(subject: &Subject) {
     (&peer).write_all(b"more").unwrap();
     drive(&io, || last.len() > 0);
     let last: Done<Vec<u8>> = last.one();
-    assert_eq!((last.data(), brought.bytes()), (&b"more"[..], Vec::new()));
+    assert_eq!((last.data(), bytes(&brought)), (&b"more"[..], Vec::new()));
 }
 
 /// Guarantee 4: what a dropped future has left is the next receive's, and the end behind it.
@@ -362,7 +340,7 @@ fn left_bytes(subject: &Subject) {
         }
         drive(&io, || brought.ends.len() > 0);
         let expected: &[u8] = if finish { b"left behind" } else { b"left behind, and more" };
-        assert_eq!((&brought.bytes()[..], brought.ends.one()), (expected, Ok(())));
+        assert_eq!((&bytes(&brought)[..], brought.ends.one()), (expected, Ok(())));
     }
 }
 
@@ -484,7 +462,7 @@ fn ends(subject: &Subject) {
     assert_eq!(end(&io), None);
     brought.submit(&io, op::RecvMany::new(stream, &pool));
     assert_eq!(end(&io), None);
-    assert_eq!(brought.bufs.len(), 0);
+    assert_eq!(brought.items.len(), 0);
     // The loop's end drops the callback, and gives buffers back that nobody was told of.
     let (_stream, peer) = start(&io);
     (&peer).write_all(b"unheard").unwrap();
@@ -503,10 +481,10 @@ fn counted(subject: &Subject) {
         (&*peer).write_all(b"12345").unwrap();
     }
     drive(&io, || pool.bytes_in_flight() == 10);
-    assert_eq!(pool.buffers_in_flight(), brought.bufs.len());
+    assert_eq!(pool.buffers_in_flight(), brought.items.len());
     let from = |pool: &BufferPool| [one.0, other.0].map(|stream| pool.bytes_in_flight_from(stream));
     assert_eq!(from(&pool), [5, 5]);
-    brought.bufs.take();
+    brought.items.take();
     assert_eq!((from(&pool), pool.bytes_in_flight(), pool.buffers_in_flight()), ([0, 0], 0, 0));
     assert_eq!((pool.buffers(), pool.buffer_size()), (16, 16));
     assert!(format!("{pool:?}").contains("buffers_in_flight: 0"));
@@ -526,7 +504,7 @@ fn outlive(subject: &Subject) {
     (&peer).write_all(b"still here").unwrap();
     drive(&io, || pool.bytes_in_flight() == 10);
     drop((pool, io, peer));
-    let mut bufs = brought.bufs.take();
+    let mut bufs = brought.items.take();
     bufs[0][0] = b'S';
     let bytes: Vec<u8> = bufs.iter().flat_map(|buf| buf.to_vec()).collect();
     assert_eq!(bytes, b"Still here");

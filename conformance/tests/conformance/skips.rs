@@ -75,6 +75,7 @@ pub const SKIPS: &[(&str, &str, &str)] = &[
     ("local::*", "sim", "it has no Unix sockets: see lacking"),
     ("local_datagram::*", "sim", "it has no Unix sockets: see lacking"),
     ("seqpacket::*", "sim", "it has no Unix sockets: see lacking"),
+    ("seqpacket_ends::*", "sim", "it has no Unix sockets: see lacking"),
     ("passing_messages::*", "sim", "it has no Unix sockets: see lacking"),
     ("passing::*", "sim", "it has no Unix sockets: see lacking"),
     ("pipe_pairs::*", "sim", "it has no pipes: see lacking"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nbio::{ErrorKind, EventLoop, TcpStream};
+use nbio::{Error, ErrorKind, Event, EventLoop, ManyOperation, OpId, TcpStream};
 
 use crate::support::{Slot, own_address};
 
@@ -26,6 +26,37 @@ pub fn turn(io: &Io, ticks: usize) {
 pub fn keep<T: 'static>(slot: &Slot<T>) -> impl FnOnce(&mut (), &Io, T) + use<T> {
     let slot = slot.clone();
     move |_, _, value| slot.put(value)
+}
+
+/// What an operation of many items has brought.
+pub struct Brought<T> {
+    pub items: Slot<T>,
+    pub ends: Slot<Result<(), Error>>,
+}
+
+impl<T> Clone for Brought<T> {
+    fn clone(&self) -> Brought<T> {
+        Brought { items: self.items.clone(), ends: self.ends.clone() }
+    }
+}
+
+impl<T: 'static> Brought<T> {
+    pub fn new() -> Brought<T> {
+        Brought { items: Slot::new(), ends: Slot::new() }
+    }
+
+    pub fn submit(&self, io: &Io, operation: impl ManyOperation<Item = T>) -> OpId {
+        let brought = self.clone();
+        io.submit_many(operation, move |_, _, event| brought.take(event))
+    }
+
+    pub fn take(&self, event: Event<T>) {
+        assert_eq!(self.ends.len(), 0, "nothing follows the end");
+        match event {
+            Event::Item(item) => self.items.put(item),
+            Event::End(result) => self.ends.put(result),
+        }
+    }
 }
 
 /// The kind of error that something ended with.
