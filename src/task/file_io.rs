@@ -4,14 +4,10 @@ use std::io::SeekFrom;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use super::ahead::{ReadAhead, WriteBehind};
 use super::{File, OpFuture};
 use crate::op::{self, Kind};
 use crate::{Error, ErrorKind};
-
-/// How much is read at a time.
-const READ_AHEAD: usize = 16 * 1024;
-/// How much is written behind at most: what is being written, and what waits.
-const WRITE_BEHIND: usize = 64 * 1024;
 
 /// A file with the traits that others have made for asynchronous reading, writing and seeking: those of `futures-io` and
 /// `tokio`, each behind the feature of that name.
@@ -21,8 +17,8 @@ const WRITE_BEHIND: usize = 64 * 1024;
 ///
 /// # What it costs
 /// As with [`Io`](super::Io), every byte is copied once more: reads through a buffer of 16 KiB, writes through two that hold up
-/// to 64 KiB together. A write is done when its bytes are copied; what goes wrong then is told by the next write, flush, read
-/// or seek, once, and those bytes are lost. Flush before dropping it: what is not written by then may be lost. Flushed is given
+/// to 64 KiB together. A write is done when its bytes are copied; the loop writes them by itself, in order. What goes wrong then
+/// is told by the next write, flush, read or seek, once, and those bytes are lost. Flush before dropping it: what is not written by then may be lost. Flushed is given
 /// to the system; [`File::fsync`] brings it to the disk.
 ///
 /// ```
@@ -40,17 +36,8 @@ pub struct FileIo {
     file: File,
     /// Of the next byte that is read or written.
     position: u64,
-    reading: Option<OpFuture<op::ReadAt<Vec<u8>>>>,
-    read: Vec<u8>,
-    /// How much of it was taken.
-    at: usize,
-    writing: Option<OpFuture<op::WriteAt<Vec<u8>>>>,
-    /// How much that writes.
-    under_way: usize,
-    /// What is to be written next, right before `position`.
-    write: Vec<u8>,
-    /// The buffer of the last write, to be used again.
-    spare: Vec<u8>,
+    ahead: ReadAhead<op::ReadAt<Vec<u8>>>,
+    behind: WriteBehind<crate::File>,
     /// Where a seek goes, and the file's size, if that is needed.
     seeking: Option<(SeekFrom, Option<OpFuture<op::Stat>>)>,
 }
@@ -58,18 +45,8 @@ pub struct FileIo {
 impl FileIo {
     /// Takes over a file.
     pub fn new(file: File) -> FileIo {
-        FileIo {
-            file,
-            position: 0,
-            reading: None,
-            read: Vec::new(),
-            at: 0,
-            writing: None,
-            under_way: 0,
-            write: Vec::new(),
-            spare: Vec::new(),
-            seeking: None,
-        }
+        let behind = WriteBehind::new(&file);
+        FileIo { file, position: 0, ahead: ReadAhead::new(), behind, seeking: None }
     }
 
     /// The file, for all else.
@@ -77,8 +54,9 @@ impl FileIo {
         &self.file
     }
 
-    /// The file. What was written and not flushed may be lost.
+    /// The file. What was written and not flushed is still written, if the loop is running.
     pub fn into_inner(self) -> File {
+        self.behind.hand_over();
         self.file
     }
 
@@ -88,57 +66,28 @@ impl FileIo {
     /// # Errors
     /// As [`op::ReadAt`], and as [`op::WriteAt`] of what was written before.
     pub fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<Result<&[u8], Error>> {
-        if self.at == self.read.len() {
-            ready!(self.poll_written_all(context))?;
-            let (file, position, read) = (self.file.handle(), self.position, &mut self.read);
-            self.at = 0;
-            let reading = self.reading.get_or_insert_with(|| {
-                let mut buf = std::mem::take(read);
-                buf.clear();
-                buf.reserve_exact(READ_AHEAD);
-                OpFuture::new(op::ReadAt::new(file, buf, position))
-            });
-            let ended = ready!(Pin::new(reading).poll(context));
-            self.reading = None;
-            self.read = match ended {
-                Ok((_, buf)) => buf,
-                Err(failed) => return Poll::Ready(Err(failed.error)),
-            };
+        if self.ahead.is_empty() {
+            ready!(self.behind.poll_written(context))?;
         }
-        Poll::Ready(Ok(&self.read[self.at..]))
+        let (file, position) = (self.file.handle(), self.position);
+        self.ahead.poll_fill(context, |buf| op::ReadAt::new(file, buf, position))
     }
 
     /// So much of it was taken.
     pub fn consume(&mut self, bytes: usize) {
-        let bytes = bytes.min(self.read.len() - self.at);
-        self.at += bytes;
-        self.position += bytes as u64;
+        self.position += self.ahead.consume(bytes) as u64;
     }
 
     /// Takes over some of these bytes, as soon as there is room.
     ///
     /// # Errors
-    /// As [`op::WriteAt`], of what was written before.
+    /// As [`op::WriteAt`], of what was written before; [`NoLoop`](ErrorKind::NoLoop) and
+    /// [`WrongLoop`](ErrorKind::WrongLoop) outside of its loop.
     pub fn poll_put(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Error>> {
-        if let Poll::Ready(Err(error)) = self.poll_written(context) {
-            return Poll::Ready(Err(error));
-        }
-        if bytes.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        let room = WRITE_BEHIND - self.under_way - self.write.len();
-        if room == 0 {
-            // Full, so something is being written, and that has this waker.
-            return Poll::Pending;
-        }
-        self.forget_read();
-        let count = bytes.len().min(room);
-        self.write.extend_from_slice(&bytes[..count]);
-        self.position = self.position.saturating_add(count as u64);
-        if self.writing.is_none()
-            && let Poll::Ready(Err(error)) = self.begin_write(context)
-        {
-            return Poll::Ready(Err(error));
+        let count = ready!(self.behind.poll_put(context, bytes, self.position))?;
+        if count > 0 {
+            self.ahead.forget();
+            self.position = self.position.saturating_add(count as u64);
         }
         Poll::Ready(Ok(count))
     }
@@ -148,13 +97,7 @@ impl FileIo {
     /// # Errors
     /// As [`op::WriteAt`].
     pub fn poll_written_all(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        loop {
-            ready!(self.poll_written(context))?;
-            if self.write.is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-            ready!(self.begin_write(context))?;
-        }
+        self.behind.poll_written(context)
     }
 
     /// Begins to move the position; [`poll_seek`](FileIo::poll_seek) says where it got. One that is under way is given up.
@@ -192,39 +135,8 @@ impl FileIo {
             return Poll::Ready(Err(Error::new(ErrorKind::InvalidInput, Kind::Seek)));
         };
         self.position = position;
-        self.forget_read();
+        self.ahead.forget();
         Poll::Ready(Ok(position))
-    }
-
-    /// What was read ahead is no longer what comes next.
-    fn forget_read(&mut self) {
-        self.reading = None;
-        self.read.clear();
-        self.at = 0;
-    }
-
-    /// Waits for the write that is under way.
-    fn poll_written(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let Some(writing) = &mut self.writing else { return Poll::Ready(Ok(())) };
-        let ended = ready!(Pin::new(writing).poll(context));
-        (self.writing, self.under_way) = (None, 0);
-        match ended {
-            Ok((_, mut buf)) => {
-                buf.clear();
-                self.spare = buf;
-                Poll::Ready(Ok(()))
-            }
-            Err(failed) => Poll::Ready(Err(failed.error)),
-        }
-    }
-
-    /// Begins to write what waits; nothing is being written.
-    fn begin_write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let buf = std::mem::replace(&mut self.write, std::mem::take(&mut self.spare));
-        self.under_way = buf.len();
-        let place = self.position.saturating_sub(buf.len() as u64);
-        self.writing = Some(OpFuture::new(op::WriteAt::new(self.file.handle(), buf, place).all()));
-        self.poll_written(context)
     }
 
     /// Copies what was read.

@@ -3,15 +3,11 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use super::ahead::{ReadAhead, WriteBehind};
 use super::{OpFuture, Owned};
 use crate::Error;
 use crate::handle::Stream;
 use crate::op::{self, Half};
-
-/// How much is received at a time.
-const READ_AHEAD: usize = 16 * 1024;
-/// How much is written behind at most: what is being sent, and what waits.
-const WRITE_BEHIND: usize = 64 * 1024;
 
 /// A stream with the traits that others have made for asynchronous reading and writing: those of `futures-io`, `tokio` and
 /// `hyper`, each behind the feature of that name.
@@ -19,10 +15,10 @@ const WRITE_BEHIND: usize = 64 * 1024;
 /// # What it costs
 /// Those traits lend memory for the length of one call, which nobody could leave with the system. So every byte is copied
 /// once more than by [`Owned::recv`] and [`Owned::send_all`]: reads through a buffer of 16 KiB, which a stream has while it
-/// waits for bytes, writes through two that hold up to 64 KiB together. A write is done when its bytes are copied; they are
-/// sent at once, in order, unless a send is under way: then they wait for its end, and for the next write, flush or shutdown
-/// after that. So flush before waiting for an answer, and before dropping it: what is not sent by then is lost. What goes
-/// wrong is told by the next write, flush or shutdown.
+/// waits for bytes, writes through two that hold up to 64 KiB together. A write is done when its bytes are copied; the loop
+/// sends them by itself, in order, those that come while it is sending in one go. What goes wrong is told by the next write,
+/// flush or shutdown, and by all that follow. A flush waits until everything is sent; hyper's doesn't, as its connections end
+/// with a shutdown: it only tells what went wrong. Flush or shut down before dropping it: what is not sent by then is lost.
 ///
 /// ```
 /// use nbio::task::{Io, UnixStream};
@@ -37,19 +33,8 @@ const WRITE_BEHIND: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Io<H: Stream> {
     stream: Owned<H>,
-    recv: Option<OpFuture<op::Recv<Vec<u8>>>>,
-    read: Vec<u8>,
-    /// How much of it was taken.
-    at: usize,
-    send: Option<OpFuture<op::Send<Vec<u8>>>>,
-    /// How much that sends.
-    sending: usize,
-    /// What is to be sent next.
-    write: Vec<u8>,
-    /// The buffer of the last send, to be used again.
-    spare: Vec<u8>,
-    /// What went wrong, for good.
-    failed: Option<Error>,
+    ahead: ReadAhead<op::Recv<Vec<u8>>>,
+    behind: WriteBehind<H>,
     shutdown: Option<OpFuture<op::Shutdown>>,
 }
 
@@ -59,22 +44,13 @@ impl<H: Stream> Unpin for Io<H> {}
 impl<H: Stream> Io<H> {
     /// Takes over a stream.
     pub fn new(stream: Owned<H>) -> Io<H> {
-        Io {
-            stream,
-            recv: None,
-            read: Vec::new(),
-            at: 0,
-            send: None,
-            sending: 0,
-            write: Vec::new(),
-            spare: Vec::new(),
-            failed: None,
-            shutdown: None,
-        }
+        Io { ahead: ReadAhead::new(), behind: WriteBehind::new(&stream), stream, shutdown: None }
     }
 
-    /// The stream. What was received and not read, or written and not sent, is lost.
+    /// The stream. What was received and not read is lost. What was written and not sent is sent before anything else, if the
+    /// loop is running.
     pub fn into_inner(self) -> Owned<H> {
+        self.behind.hand_over();
         self.stream
     }
 
@@ -83,52 +59,22 @@ impl<H: Stream> Io<H> {
     /// # Errors
     /// As [`op::Recv`].
     pub fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<Result<&[u8], Error>> {
-        if self.at == self.read.len() {
-            let (stream, read) = (self.stream.handle(), &mut self.read);
-            self.at = 0;
-            let recv = self.recv.get_or_insert_with(|| {
-                let mut buf = std::mem::take(read);
-                buf.clear();
-                buf.reserve_exact(READ_AHEAD);
-                OpFuture::new(op::Recv::new(stream, buf))
-            });
-            let ended = ready!(Pin::new(recv).poll(context));
-            self.recv = None;
-            self.read = match ended {
-                Ok((_, buf)) => buf,
-                Err(failed) => return Poll::Ready(Err(failed.error)),
-            };
-        }
-        Poll::Ready(Ok(&self.read[self.at..]))
+        let stream = self.stream.handle();
+        self.ahead.poll_fill(context, |buf| op::Recv::new(stream, buf))
     }
 
     /// So much of it was taken.
     pub fn consume(&mut self, bytes: usize) {
-        self.at = (self.at + bytes).min(self.read.len());
+        self.ahead.consume(bytes);
     }
 
     /// Takes over some of these bytes, as soon as there is room.
     ///
     /// # Errors
-    /// As [`op::Send`], of what was written before.
+    /// As [`op::Send`], of what was written before; [`NoLoop`](crate::ErrorKind::NoLoop) and
+    /// [`WrongLoop`](crate::ErrorKind::WrongLoop) outside of its loop.
     pub fn poll_put(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Error>> {
-        let sent = self.poll_sent(context);
-        if let Poll::Ready(Err(error)) = sent {
-            return Poll::Ready(Err(error));
-        }
-        let room = WRITE_BEHIND - self.sending - self.write.len();
-        if room == 0 {
-            // Full, so something is being sent, and that has this waker.
-            return Poll::Pending;
-        }
-        let count = bytes.len().min(room);
-        self.write.extend_from_slice(&bytes[..count]);
-        if self.send.is_none()
-            && let Poll::Ready(Err(error)) = self.begin_send(context)
-        {
-            return Poll::Ready(Err(error));
-        }
-        Poll::Ready(Ok(count))
+        self.behind.poll_put(context, bytes, 0)
     }
 
     /// Waits until everything that was written is sent.
@@ -136,13 +82,7 @@ impl<H: Stream> Io<H> {
     /// # Errors
     /// As [`op::Send`].
     pub fn poll_sent_all(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        loop {
-            ready!(self.poll_sent(context))?;
-            if self.write.is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-            ready!(self.begin_send(context))?;
-        }
+        self.behind.poll_written(context)
     }
 
     /// Waits until everything is sent, and then ends the sending half of the connection.
@@ -157,35 +97,6 @@ impl<H: Stream> Io<H> {
         let ended = ready!(Pin::new(shutdown).poll(context));
         self.shutdown = None;
         Poll::Ready(ended)
-    }
-
-    /// Waits for the send that is under way.
-    fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if let Some(error) = self.failed {
-            return Poll::Ready(Err(error));
-        }
-        let Some(send) = &mut self.send else { return Poll::Ready(Ok(())) };
-        let ended = ready!(Pin::new(send).poll(context));
-        (self.send, self.sending) = (None, 0);
-        match ended {
-            Ok((_, mut buf)) => {
-                buf.clear();
-                self.spare = buf;
-                Poll::Ready(Ok(()))
-            }
-            Err(failed) => {
-                self.failed = Some(failed.error);
-                Poll::Ready(Err(failed.error))
-            }
-        }
-    }
-
-    /// Begins to send what was written; nothing is being sent.
-    fn begin_send(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let buf = std::mem::replace(&mut self.write, std::mem::take(&mut self.spare));
-        self.sending = buf.len();
-        self.send = Some(OpFuture::new(op::Send::new(self.stream.handle(), buf).all()));
-        self.poll_sent(context)
     }
 
     /// Copies what was received.
@@ -328,8 +239,9 @@ mod hyper_traits {
             self.get_mut().poll_put(context, bytes).map_err(io::Error::from)
         }
 
-        fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-            self.get_mut().poll_sent_all(context).map_err(io::Error::from)
+        /// hyper flushes after every answer, and would be woken for each once more to hear that it is sent.
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(self.behind.check().map_err(io::Error::from))
         }
 
         fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -48,6 +48,7 @@
 //! # Ok::<(), nbio::Error>(())
 //! ```
 
+mod ahead;
 mod buffered;
 mod cancel;
 mod file;

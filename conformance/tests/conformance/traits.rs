@@ -3,7 +3,9 @@
 
 use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 use std::pin::Pin;
-use std::task::Poll;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
@@ -18,6 +20,9 @@ use crate::wire::{Io, noise};
 pub const CASES: &[Case] = &[
     Case { name: "a_stream_by_the_traits_of_others", run: streams },
     Case { name: "a_write_tells_the_error_of_the_one_before", run: late_errors },
+    Case { name: "what_is_written_is_sent_without_a_flush", run: unflushed },
+    Case { name: "what_is_written_is_sent_before_what_follows_the_traits", run: handed_over },
+    Case { name: "a_flush_ends_with_its_loop", run: flush_without_loop },
     Case { name: "incoming_is_a_stream", run: incoming },
     Case { name: "a_file_by_the_traits_of_others", run: files },
     Case { name: "a_file_tells_of_places_and_errors", run: file_ends },
@@ -76,6 +81,86 @@ fn late_errors(subject: &Subject) {
         assert!(tokio::io::AsyncWriteExt::shutdown(&mut io).await.is_err());
     })
     .unwrap();
+}
+
+/// A connection with the traits of others, and its peer.
+async fn connection(listener: &task::TcpListener) -> (task::Io<nbio::TcpStream>, TcpStream) {
+    let stream = TcpStream::connect(listener.local_address().unwrap()).await.unwrap();
+    (task::Io::new(stream), listener.accept().await.unwrap().0)
+}
+
+/// Documented: the loop sends by itself what was written, also what came while it was sending.
+fn unflushed(subject: &Subject) {
+    let io: Io = subject.io();
+    let listener = io.own(listen(&io).0).unwrap();
+    io.block_on(async {
+        let (mut io, peer) = connection(&listener).await;
+        for part in ["one ", "two ", "three"] {
+            AsyncWriteExt::write_all(&mut io, part.as_bytes()).await.unwrap();
+        }
+        let (_, got) = peer.recv_exact(vec![0; 13], 13).await.unwrap();
+        assert_eq!(got, b"one two three");
+    })
+    .unwrap();
+}
+
+/// Documented at `into_inner`.
+fn handed_over(subject: &Subject) {
+    let (io, folder): (Io, _) = (subject.io(), Folder::new());
+    let listener = io.own(listen(&io).0).unwrap();
+    let path = folder.at("file");
+    io.block_on(async {
+        let (mut io, peer) = connection(&listener).await;
+        AsyncWriteExt::write_all(&mut io, b"one ").await.unwrap();
+        AsyncWriteExt::write_all(&mut io, b"two ").await.unwrap();
+        io.into_inner().send_all("three").await.unwrap();
+        let (_, got) = peer.recv_exact(vec![0; 13], 13).await.unwrap();
+        assert_eq!(got, b"one two three");
+        let mut file = FileIo::new(task::File::create(&path).await.unwrap());
+        AsyncWriteExt::write_all(&mut file, b"one ").await.unwrap();
+        AsyncWriteExt::write_all(&mut file, b"two ").await.unwrap();
+        let file = file.into_inner();
+        while file.stat().await.unwrap().size < 8 {
+            task::yield_now().await;
+        }
+        file.close().await.unwrap();
+        let (_, got) = task::File::open(&path).await.unwrap().read_exact_at(vec![0; 8], 8, 0).await.unwrap();
+        assert_eq!(got, b"one two ");
+    })
+    .unwrap();
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What is being sent when its loop is dropped is `Cancelled`, and who waits for it is woken; without a loop nothing is taken.
+fn flush_without_loop(subject: &Subject) {
+    let io: Io = subject.io();
+    let listener = io.own(listen(&io).0).unwrap();
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(bell.clone());
+    let mut context = Context::from_waker(&waker);
+    let (mut stream, _peer) = io.block_on(connection(&listener)).unwrap();
+    let idle = stream.poll_put(&mut context, b"early").map_err(|error| error.kind());
+    assert_eq!(idle, Poll::Ready(Err(ErrorKind::NoLoop)));
+    io.block_on(std::future::poll_fn(|_| {
+        assert!(stream.poll_put(&mut context, &noise(100, 5)).is_ready());
+        Poll::Ready(())
+    }))
+    .unwrap();
+    assert!(stream.poll_sent_all(&mut context).is_pending());
+    assert_eq!(bell.0.load(Ordering::Relaxed), 0);
+    drop(io);
+    assert_eq!(bell.0.load(Ordering::Relaxed), 1);
+    let flushed = stream.poll_sent_all(&mut context).map_err(|error| error.kind());
+    assert_eq!(flushed, Poll::Ready(Err(ErrorKind::Cancelled)));
 }
 
 fn incoming(subject: &Subject) {
@@ -214,7 +299,7 @@ fn ends(subject: &Subject) {
     })
     .unwrap();
     // Outside a loop, and when the loop goes.
-    let noop = &mut std::task::Context::from_waker(std::task::Waker::noop());
+    let noop = &mut Context::from_waker(Waker::noop());
     let mut outside = items(op::Interval::every(hour));
     let Poll::Ready(Err(error)) = outside.poll_next(noop) else { panic!("there is no loop") };
     assert_eq!((error.kind(), error.operation()), (ErrorKind::NoLoop, op::Kind::Interval));
