@@ -18,8 +18,8 @@ use crate::{Error, ErrorKind};
 /// # What it costs
 /// As with [`Io`](super::Io), every byte is copied once more: reads through a buffer of 16 KiB, writes through two that hold up
 /// to 64 KiB together. A write is done when its bytes are copied; the loop writes them by itself, in order. What goes wrong then
-/// is told by the next write, flush, read or seek, once, and those bytes are lost. Flush before dropping it: what is not written by then may be lost. Flushed is given
-/// to the system; [`File::fsync`] brings it to the disk.
+/// is told by the next write, flush, read or seek, once, and those bytes are lost. Flush before dropping it: what is not
+/// written by then may be lost. Flushed is given to the system; [`File::fsync`] brings it to the disk.
 ///
 /// ```
 /// use nbio::task::{File, FileIo};
@@ -54,7 +54,8 @@ impl FileIo {
         &self.file
     }
 
-    /// The file. What was written and not flushed is still written, if the loop is running.
+    /// The file. What was written and not flushed is still written, if the loop is running and the file isn't closed before:
+    /// flush to know when.
     pub fn into_inner(self) -> File {
         self.behind.hand_over();
         self.file
