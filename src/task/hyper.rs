@@ -7,12 +7,17 @@ use std::time::{Duration, Instant};
 
 use hyper::rt;
 
-use super::{sleep, spawn};
+use super::spawn;
+use crate::engine::Core;
+use crate::engine::erased::submit_bare;
+use crate::handle::OpId;
+use crate::op;
 
 /// hyper's executor and timer: spawns on, and sleeps by, the loop that is running on the thread where it is used.
 ///
-/// As hyper asks for sleeps that are `Send`, each is a task of its own here. In a simulation they last as long as they say
-/// on the simulated clock, though hyper reckons with the system's.
+/// hyper's sleeps are `Send`, but count on the loop where they were first polled, and wait for one if none is running there.
+/// The timer of one that is dropped where that loop isn't running stays until its time. In a simulation they last as long as
+/// they say on the simulated clock, though hyper reckons with the system's.
 #[derive(Copy, Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Hyper;
@@ -35,7 +40,7 @@ where
 
 impl rt::Timer for Hyper {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn rt::Sleep>> {
-        Box::pin(Sleep { duration, stage: None })
+        Box::pin(Sleep { duration, begun: None })
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn rt::Sleep>> {
@@ -43,19 +48,16 @@ impl rt::Timer for Hyper {
     }
 }
 
-/// A sleep that could be sent to another thread.
+/// A sleep that could be sent to another thread: the timer belongs to the loop where it was first polled.
 struct Sleep {
     duration: Duration,
-    stage: Option<Arc<Mutex<Stage>>>,
+    begun: Option<(OpId, Arc<Mutex<Stage>>)>,
 }
 
 #[derive(Default)]
 struct Stage {
     over: bool,
-    /// Nobody waits any more.
-    gone: bool,
     waiting: Option<Waker>,
-    task: Option<Waker>,
 }
 
 fn lock(stage: &Mutex<Stage>) -> MutexGuard<'_, Stage> {
@@ -68,60 +70,58 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let waker = context.waker();
         let duration = self.duration;
-        let stage = self.stage.get_or_insert_with(|| begin(duration));
-        let fresh = context.waker().clone();
-        let mut stage = lock(stage);
-        if stage.over {
-            return Poll::Ready(());
+        let Some((_, stage)) = &self.begun else {
+            if let Some(core) = Core::current() {
+                self.begun = Some(begin(&core, duration, waker.clone()));
+            }
+            return Poll::Pending;
+        };
+        let known = {
+            let stage = lock(stage);
+            if stage.over {
+                return Poll::Ready(());
+            }
+            stage.waiting.as_ref().is_some_and(|known| known.will_wake(waker))
+        };
+        if known {
+            return Poll::Pending;
         }
-        let old = stage.waiting.replace(fresh);
-        // Wakers are the user's code.
+        // Wakers are the user's code, which may do anything to this loop: nothing is locked while it runs.
+        let fresh = waker.clone();
+        let mut stage = lock(stage);
+        let (old, over) = (stage.waiting.replace(fresh), stage.over);
         drop(stage);
         drop(old);
-        Poll::Pending
+        if over { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        let Some(stage) = &self.stage else { return };
-        let mut stage = lock(stage);
-        stage.gone = true;
-        let (waiting, task) = (stage.waiting.take(), stage.task.take());
-        drop(stage);
+        let Some((timer, stage)) = self.begun.take() else { return };
+        let waiting = lock(&stage).waiting.take();
         drop(waiting);
-        if let Some(task) = task {
-            task.wake();
+        if let Some(core) = Core::current() {
+            core.remove(timer);
         }
     }
 }
 
-/// Sleeps in a task of its own.
-fn begin(duration: Duration) -> Arc<Mutex<Stage>> {
-    let stage = Arc::new(Mutex::new(Stage::default()));
+/// Begins to sleep on this loop.
+fn begin(core: &Core, duration: Duration, waker: Waker) -> (OpId, Arc<Mutex<Stage>>) {
+    let stage = Arc::new(Mutex::new(Stage { over: false, waiting: Some(waker) }));
     let shared = stage.clone();
-    let mut timer = sleep(duration);
-    drop(spawn(std::future::poll_fn(move |context| {
-        let gone = {
-            let fresh = context.waker().clone();
-            let mut stage = lock(&shared);
-            stage.task = Some(fresh);
-            stage.gone
-        };
-        if !gone && Pin::new(&mut timer).poll(context).is_pending() {
-            return Poll::Pending;
-        }
+    let timer = submit_bare(core, op::Timer::after(duration), move |_| {
         let waiting = {
             let mut stage = lock(&shared);
             stage.over = true;
-            stage.task = None;
             stage.waiting.take()
         };
         if let Some(waiting) = waiting {
             waiting.wake();
         }
-        Poll::Ready(())
-    })));
-    stage
+    });
+    (timer, stage)
 }

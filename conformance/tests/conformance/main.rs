@@ -32,6 +32,7 @@ mod files_whole;
 mod folder;
 mod forbidden;
 mod hanging;
+mod hyper;
 mod input;
 mod lacking;
 #[cfg(unix)]
@@ -187,6 +188,7 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("tasks", tasks::CASES),
     ("teardown", teardown::CASES),
     ("timers", timers::CASES),
+    ("hyper", hyper::CASES),
     ("traits", traits::CASES),
     ("transfer", transfer::CASES),
     ("turns", turns::CASES),
