@@ -96,6 +96,7 @@ struct Owner {
 }
 
 impl<'a> From<&'a mut Vec<u8>> for Lent<'a> {
+    #[inline]
     fn from(vec: &'a mut Vec<u8>) -> Lent<'a> {
         let memory = NonNull::new(vec.as_mut_ptr()).expect("a Vec's pointer is never null");
         let (length, initialised) = (vec.capacity(), vec.len());
@@ -106,6 +107,7 @@ impl<'a> From<&'a mut Vec<u8>> for Lent<'a> {
 }
 
 impl<'a> From<&'a mut [u8]> for Lent<'a> {
+    #[inline]
     fn from(bytes: &'a mut [u8]) -> Lent<'a> {
         let length = bytes.len();
         Lent {
@@ -150,6 +152,7 @@ impl Lent<'_> {
     }
 
     /// How many bytes from the start on are initialised.
+    #[inline]
     pub(crate) fn initialised(&self) -> usize {
         self.initialised
     }
@@ -168,6 +171,7 @@ impl Lent<'_> {
     }
 
     /// Takes the lifetime off; the engine answers for it from here on.
+    #[inline]
     pub(crate) fn into_raw(self) -> RawLent {
         RawLent { memory: self.memory, length: self.length, owner: self.owner }
     }
@@ -196,6 +200,7 @@ impl RawLent {
     /// # Safety
     /// The buffer that lent the memory lies where it lay then, nothing refers to it, and `bytes <= length` bytes
     /// of the memory were written.
+    #[inline]
     pub(crate) unsafe fn set_filled(&self, bytes: usize) {
         assert!(bytes <= self.length, "more bytes than were lent");
         if let Some(owner) = self.owner {
@@ -222,6 +227,7 @@ impl<B> Slice<B> {
 }
 
 impl<B: IoBuf> IoBuf for Slice<B> {
+    #[inline]
     fn bytes(&self) -> &[u8] {
         let bytes = self.buf.bytes();
         &bytes[self.begin.min(bytes.len())..self.end.min(bytes.len())]
@@ -229,6 +235,7 @@ impl<B: IoBuf> IoBuf for Slice<B> {
 }
 
 impl<B: IoBufMut> IoBufMut for Slice<B> {
+    #[inline]
     fn as_uninit(&mut self) -> Lent<'_> {
         self.buf.as_uninit().slice(self.begin..self.end)
     }
@@ -250,78 +257,91 @@ fn bounds(range: impl RangeBounds<usize>) -> (usize, usize) {
 }
 
 impl IoBuf for Vec<u8> {
+    #[inline]
     fn bytes(&self) -> &[u8] {
         self
     }
 }
 
 impl IoBufMut for Vec<u8> {
+    #[inline]
     fn as_uninit(&mut self) -> Lent<'_> {
         Lent::from(self)
     }
 }
 
 impl IoBuf for Box<[u8]> {
+    #[inline]
     fn bytes(&self) -> &[u8] {
         self
     }
 }
 
 impl IoBufMut for Box<[u8]> {
+    #[inline]
     fn as_uninit(&mut self) -> Lent<'_> {
         Lent::from(&mut **self)
     }
 }
 
 impl<const N: usize> IoBuf for [u8; N] {
+    #[inline]
     fn bytes(&self) -> &[u8] {
         self
     }
 }
 
 impl<const N: usize> IoBufMut for [u8; N] {
+    #[inline]
     fn as_uninit(&mut self) -> Lent<'_> {
         Lent::from(&mut self[..])
     }
 }
 
 impl<const N: usize> IoBuf for Box<[u8; N]> {
+    #[inline]
     fn bytes(&self) -> &[u8] {
         &self[..]
     }
 }
 
 impl<const N: usize> IoBufMut for Box<[u8; N]> {
+    #[inline]
     fn as_uninit(&mut self) -> Lent<'_> {
         Lent::from(&mut self[..])
     }
 }
 
 impl IoBuf for &'static [u8] {
+    #[inline]
     fn bytes(&self) -> &[u8] {
         self
     }
 }
 
 impl IoBuf for &'static str {
+    #[inline]
     fn bytes(&self) -> &[u8] {
         self.as_bytes()
     }
 }
 
 impl IoBuf for String {
+    #[inline]
     fn bytes(&self) -> &[u8] {
         self.as_bytes()
     }
 }
 
 impl IoBuf for Rc<[u8]> {
+    #[inline]
     fn bytes(&self) -> &[u8] {
         self
     }
 }
 
 impl IoBuf for Arc<[u8]> {
+    #[inline]
     fn bytes(&self) -> &[u8] {
         self
     }
@@ -381,18 +401,21 @@ mod bytes_crate {
     use std::ptr::NonNull;
 
     impl IoBuf for Bytes {
+        #[inline]
         fn bytes(&self) -> &[u8] {
             self
         }
     }
 
     impl IoBuf for BytesMut {
+        #[inline]
         fn bytes(&self) -> &[u8] {
             self
         }
     }
 
     impl IoBufMut for BytesMut {
+        #[inline]
         fn as_uninit(&mut self) -> Lent<'_> {
             Lent::from(self)
         }

@@ -105,6 +105,7 @@ impl AsRef<[u8]> for PooledBuf {
 }
 
 impl IoBuf for PooledBuf {
+    #[inline]
     fn bytes(&self) -> &[u8] {
         self
     }

@@ -242,6 +242,7 @@ impl<S> EventLoop<S> {
     /// Submits an operation that ends once; `callback` is given the shared state, this loop, and how it ended.
     ///
     /// It may be called from everywhere on this thread: from callbacks, and from the `Drop` of buffers and closures.
+    #[inline]
     pub fn submit<O, F>(&self, operation: O, callback: F) -> OpId
     where
         O: Operation,
@@ -252,6 +253,7 @@ impl<S> EventLoop<S> {
 
     /// Submits an operation that brings any number of items and then ends; `callback` is given each, and the end.
     /// A callback that panics is not called again; its operation is over.
+    #[inline]
     pub fn submit_many<O, F>(&self, operation: O, callback: F) -> OpId
     where
         O: ManyOperation,

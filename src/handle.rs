@@ -230,7 +230,7 @@ impl Listener for UnixListener {
     type Address = UnixAddress;
 
     fn peer(end: &mut End) -> UnixAddress {
-        end.unix_peer.take().unwrap_or_default()
+        end.take_unix_peer().unwrap_or_default()
     }
 }
 
@@ -239,7 +239,7 @@ impl Listener for UnixSeqpacketListener {
     type Address = UnixAddress;
 
     fn peer(end: &mut End) -> UnixAddress {
-        end.unix_peer.take().unwrap_or_default()
+        end.take_unix_peer().unwrap_or_default()
     }
 }
 
@@ -288,7 +288,7 @@ impl DatagramSocket for UnixDatagram {
     }
 
     fn sender(end: &mut End) -> Option<UnixAddress> {
-        end.unix_peer.take()
+        end.take_unix_peer()
     }
 }
 

@@ -191,6 +191,9 @@ pub(crate) struct Shot<'a> {
     pub(crate) lingers: bool,
 }
 
+/// What a shot is on: the descriptor, by which means bytes go through it, and whether its close may wait.
+pub(crate) type Place = (RawDescriptor, Means, bool);
+
 /// How one shot ended, or what else joins the completion queue.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "some are io_uring's alone"))]
@@ -467,7 +470,19 @@ impl AnyBackend {
         }
     }
 
-    #[inline]
+    /// As `submit`, for a first shot that moves one buffer: what nearly every shot is, without a struct being made of it.
+    #[inline(always)]
+    pub(crate) fn submit_plain(&mut self, token: Token, op: &Op, (descriptor, means, lingers): Place) {
+        #[cfg(target_os = "linux")]
+        if let AnyBackend::Uring(uring) = self
+            && uring.submit_plain(token, op, (descriptor, means))
+        {
+            return;
+        }
+        let (address, readiness_only) = (None, false);
+        self.submit(Shot { token, descriptor, op, moved: 0, address, readiness_only, means, lingers });
+    }
+
     pub(crate) fn submit(&mut self, shot: Shot<'_>) {
         match self {
             #[cfg(target_os = "linux")]

@@ -116,12 +116,14 @@ impl fmt::Debug for AlignedBuf {
 }
 
 impl IoBuf for AlignedBuf {
+    #[inline]
     fn bytes(&self) -> &[u8] {
         self
     }
 }
 
 impl IoBufMut for AlignedBuf {
+    #[inline]
     fn as_uninit(&mut self) -> Lent<'_> {
         let (memory, length, initialised) = (self.memory, self.capacity(), self.length);
         let owner = Owner { this: NonNull::from(self).cast(), set_end };

@@ -8,8 +8,9 @@ use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
 use super::awaited::Awaited;
+use super::blocks::Blocks;
 use super::op::{Describe, End};
-use super::slots::{INLINE, Payload as Holds, State};
+use super::slots::{Header, INLINE, Payload as Holds, State};
 use super::{Core, Engine};
 use crate::EventLoop;
 use crate::handle::OpId;
@@ -40,6 +41,13 @@ pub(crate) struct Vtable {
     pub(crate) layout: Layout,
     /// If a future waits for its end.
     pub(super) awaited: Option<Awaited>,
+}
+
+/// A callback that is to be run.
+pub(super) struct Callback {
+    pub(super) index: u32,
+    vtable: &'static Vtable,
+    place: NonNull<u8>,
 }
 
 /// What a tick lends to the callbacks: `&mut S` and `&EventLoop<S>`, both valid until it returns.
@@ -78,6 +86,7 @@ pub(super) struct Payload<P, F> {
 }
 
 /// Submits an operation that ends once.
+#[inline]
 pub(crate) fn submit<S, O, F>(core: &Core, operation: O, callback: F) -> OpId
 where
     O: Operation,
@@ -87,6 +96,7 @@ where
 }
 
 /// Submits an operation that brings items.
+#[inline]
 pub(crate) fn submit_many<S, O, F>(core: &Core, operation: O, callback: F) -> OpId
 where
     O: ManyOperation,
@@ -133,6 +143,25 @@ pub(super) const fn vtable<O: Describe, F>(complete: unsafe fn(&Core, u32, NonNu
     }
 }
 
+impl Header {
+    /// The callback of an operation that has ended, or of an item that has come.
+    #[inline]
+    pub(super) fn callback(&self, index: u32) -> Callback {
+        let vtable = self.vtable.expect("an operation with a callback has a vtable");
+        Callback { index, vtable, place: self.place }
+    }
+
+    /// Gives back the block in which the slot's payload was.
+    #[inline(never)]
+    pub(super) fn free_block(&mut self, blocks: &mut Blocks) {
+        assert!(self.payload == Holds::Gone && !self.engaged && !self.is_inline());
+        if let Some(vtable) = self.vtable.take() {
+            // SAFETY: `allocate` took the block with this layout; the payload is gone, and the backend has let go.
+            unsafe { blocks.free(self.place, vtable.layout) };
+        }
+    }
+}
+
 impl Vtable {
     /// See the field.
     ///
@@ -154,6 +183,8 @@ unsafe fn begin<O: Describe, F>(core: &Core, operation: OpId, payload: NonNull<u
     O::begin(parts, operation, core);
 }
 
+/// Inlined, as nearly every callback is of a type of its own: the request is made where it stays.
+#[inline]
 pub(super) fn place<O: Describe, F>(core: &Core, operation: O, callback: F, vtable: &'static Vtable) -> OpId {
     let (parts, mut request) = operation.describe();
     let (index, place) = core.engine.borrow_mut().allocate(vtable);
@@ -199,9 +230,12 @@ where
     let Payload { parts, callback } = unsafe { place.cast::<Payload<O::Parts, F>>().read() };
     // If what the parts still hold panics when it is dropped, the callback goes too.
     let callback = ManuallyDrop::into_inner(callback);
-    let mut end = End::default();
+    let mut end = End::new(None, 0);
     core.engine.borrow_mut().take(index, &mut end);
     let output = O::finish(ManuallyDrop::into_inner(parts), &mut end);
+    if end.is_plain() {
+        std::mem::forget(end);
+    }
     // SAFETY: the caller vouches for the types; the tick lends both to one callback at a time, and no other
     // reference to the state exists while it runs.
     let (state, io) = unsafe { context.lend::<S>() };
@@ -264,14 +298,18 @@ unsafe fn bring<O: ManyOperation, F>(
     run: impl FnOnce(&mut F, Event<O::Item>),
 ) {
     let payload = place.cast::<Payload<O::Parts, F>>();
-    let mut end = End::default();
+    let mut end = End::new(None, 0);
     let is_item = core.engine.borrow_mut().next_item(index, &mut end);
     if is_item {
         // A callback that panics is not called again: its slot goes.
         let undo = OnUnwind(|| core.end_of_panicked(index));
         // SAFETY: the caller vouches for the payload; while the slot is `Running` nothing else touches its callback.
         let callback = unsafe { &mut **callback_of(payload).as_mut() };
-        run(callback, Event::Item(O::item(&mut end)));
+        let item = O::item(&mut end);
+        if end.is_plain() {
+            std::mem::forget(end);
+        }
+        run(callback, Event::Item(item));
         std::mem::forget(undo);
         core.after_item(index);
     } else {
@@ -326,11 +364,12 @@ unsafe fn drop_parts<P, F>(payload: NonNull<u8>) {
 impl Core {
     /// Runs the callback of an operation that has ended, or of an item that has come.
     pub(crate) fn complete(&self, index: u32, context: Context) {
-        let (vtable, place) = {
-            let engine = self.engine.borrow();
-            let header = engine.slots.header(index);
-            (header.vtable.expect("an operation with a callback has a vtable"), header.place)
-        };
+        let callback = self.engine.borrow().slots.header(index).callback(index);
+        self.run_callback(callback, context);
+    }
+
+    #[inline]
+    pub(super) fn run_callback(&self, Callback { index, vtable, place }: Callback, context: Context) {
         // SAFETY: the slot's payload is whole (`finish.rs` asks for a callback only then) and was placed with this
         // vtable. The context is this tick's, made from an `EventLoop<S>` that owns this core and is invariant in
         // S, as was the submit that placed the callback: the state types are the same.
@@ -380,7 +419,9 @@ impl Core {
 }
 
 impl Engine {
-    /// A slot, and in it or in a block the place for a payload, which the caller must write before anything else.
+    /// A slot, and in it or in a block the place for a payload, which the caller must write before anything else. Inlined,
+    /// where the layout is known.
+    #[inline]
     fn allocate(&mut self, vtable: &'static Vtable) -> (u32, NonNull<u8>) {
         let (index, header) = self.slots.allocate();
         if !fits_inline(vtable.layout) {
@@ -415,7 +456,7 @@ impl Engine {
         // SAFETY: the backend has let go.
         unsafe { header.op.free_memory(&mut self.blocks) };
         if !inline {
-            self.free_block(index);
+            self.slots.header_mut(index).free_block(&mut self.blocks);
         }
         if let Some(scratch) = scratch {
             // SAFETY: `start` took the block with this layout; the backend has let go.
@@ -425,17 +466,6 @@ impl Engine {
             self.inherited.retain(|(heir, _)| *heir != index);
         }
         self.slots.free(index);
-    }
-
-    /// Gives back the block in which a slot's payload was.
-    #[inline(never)]
-    pub(super) fn free_block(&mut self, index: u32) {
-        let header = self.slots.header_mut(index);
-        assert!(header.payload == Holds::Gone && !header.engaged && !header.is_inline());
-        if let Some(vtable) = header.vtable.take() {
-            // SAFETY: `allocate` took the block with this layout; the payload is gone, and the backend has let go.
-            unsafe { self.blocks.free(header.place, vtable.layout) };
-        }
     }
 }
 

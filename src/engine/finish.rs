@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use super::Engine;
+use super::erased::Callback;
 use super::handles::{EntryState, Lane};
 use super::op::{End, Op, Stops, Transfer};
 use super::paths::Call;
@@ -52,11 +53,25 @@ const PIPE_PAUSE: u64 = 5_000_000;
 impl Engine {
     /// Deals with the next completion of the queue.
     pub(super) fn next_completion(&mut self) -> Option<Next> {
-        let completion = self.completions.pop_front()?;
-        if self.finish_plain(completion) {
-            return Some(Next::Callback(completion.token.index));
+        Some(self.next_due()?.map_or_else(|next| next, |callback| Next::Callback(callback.index)))
+    }
+
+    /// As `next_completion`. That it is the turn of a callback, as it nearly always is, comes with all that running it takes.
+    #[inline]
+    pub(super) fn next_due(&mut self) -> Option<Result<Callback, Next>> {
+        let &Completion { token, outcome } = self.completions.front()?;
+        self.completions.pop_front();
+        if let Outcome::Value(bytes) = outcome
+            && let Some(callback) = self.finish_plain(token, bytes)
+        {
+            return Some(Ok(callback));
         }
-        Some(self.finish(completion))
+        if let Outcome::Filled { buffer, bytes, more: true } = outcome
+            && let Some(callback) = self.fill_plain(token, Filled { buffer, bytes })
+        {
+            return Some(Ok(callback));
+        }
+        Some(Err(self.finish(Completion { token, outcome })))
     }
 
     #[inline(never)]
@@ -481,6 +496,7 @@ impl Engine {
         match header.op {
             Op::Recv { start, .. } => end.start = start,
             Op::Send { .. } => {}
+            Op::RecvMany { .. } => self.tell_received(index, end),
             _ => self.tell_more(index, end),
         }
     }
@@ -503,16 +519,15 @@ impl Engine {
             }
             Op::Accept { accepted: Some(entry), .. } => {
                 end.stream = Some(NewId(self.handles.id(entry, self.number.get())));
-                end.unix_peer = self.accepted_local_peer(index);
-                if end.unix_peer.is_none() {
-                    end.peer = self.accepted_peer(index, entry);
+                match self.accepted_local_peer(index) {
+                    None => end.peer = self.accepted_peer(index, entry),
+                    peer => end.set_unix_peer(peer),
                 }
             }
             Op::Path(ref path) => {
                 let opened = path.opened.get();
                 end.stream = opened.map(|entry| NewId(self.handles.id(entry, self.number.get())));
             }
-            Op::RecvMany { .. } => self.tell_received(index, end),
             Op::Poll { ready, .. } => end.ready = ready,
             Op::Timer(schedule) => end.expirations = schedule.expirations,
             _ => {}

@@ -45,6 +45,11 @@ impl List {
             *self = List { head: index, tail: index };
             return;
         }
+        self.push_behind_others(slots, index);
+    }
+
+    #[inline(never)]
+    fn push_behind_others(&mut self, slots: &mut Slots, index: u32) {
         slots.header_mut(index).previous = self.tail;
         slots.header_mut(self.tail).next = index;
         self.tail = index;
@@ -192,20 +197,20 @@ impl Entry {
         &self.lists[lane as usize]
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn link(&mut self, lane: Lane, slots: &mut Slots, index: u32) {
         self.lists[lane as usize].push(slots, index);
         self.operations += 1;
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn unlink(&mut self, lane: Lane, slots: &mut Slots, index: u32) {
         self.lists[lane as usize].unlink(slots, index);
         self.operations -= 1;
     }
 
     /// Whether an operation of this lane may begin at once.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_free_for(&self, lane: Lane) -> bool {
         let alone = !lane.ordered() || self.list(lane).head == NONE;
         // What dropped futures have left comes first.
@@ -216,7 +221,7 @@ impl Entry {
     /// Whether an operation that leaves this lane leaves others behind whose turn may come, or a close that waits.
     #[inline]
     pub(crate) fn has_more(&self, lane: Lane) -> bool {
-        self.list(lane).head != NONE || self.state == EntryState::Closing
+        (lane.ordered() && self.list(lane).head != NONE) || self.state == EntryState::Closing
     }
 
     /// Whether operations of this lane are refused from now on because of a removed one.
@@ -334,6 +339,13 @@ impl Handles {
     pub(crate) fn find(&self, id: Id) -> Option<u32> {
         let entry = self.entries.get(id.index() as usize)?;
         (entry.generation == id.generation() && entry.state == EntryState::Open).then_some(id.index())
+    }
+
+    /// The entry that a name is of.
+    #[inline]
+    pub(crate) fn find_mut(&mut self, id: Id) -> Option<&mut Entry> {
+        let entry = self.entries.get_mut(id.index() as usize)?;
+        (entry.generation == id.generation() && entry.state == EntryState::Open).then_some(entry)
     }
 
     pub(crate) fn id(&self, index: u32, owner: u16) -> Id {

@@ -52,10 +52,10 @@ impl Engine {
             Op::RecvFds { ref passing, unit, got, .. } => {
                 // SAFETY: it has ended, so the backend has let go.
                 let Delivery { descriptors, lost, truncated, from } = unsafe { passing.take() };
-                end.descriptors = (descriptors, lost);
+                end.set_descriptors(descriptors, lost);
                 end.end_of_stream = well && (got == Got::End || unit == Unit::Bytes && header.moved == 0);
                 if got == Got::Message {
-                    end.unix_peer = (unit == Unit::LocalDatagram).then(|| from.unwrap_or_default());
+                    end.set_unix_peer((unit == Unit::LocalDatagram).then(|| from.unwrap_or_default()));
                     end.message = Some((truncated, RecvControl::default()));
                 }
             }
@@ -63,7 +63,7 @@ impl Engine {
                 let Arrival { from, local, truncated, control } = envelope.arrival();
                 end.peer = from;
                 // One without a name tells none.
-                end.unix_peer = (unit == Unit::LocalDatagram).then(|| local.unwrap_or_default());
+                end.set_unix_peer((unit == Unit::LocalDatagram).then(|| local.unwrap_or_default()));
                 end.message = Some((truncated, control));
             }
             Op::RecvMessage { got, .. } => end.end_of_stream = well && got == Got::End,

@@ -475,6 +475,7 @@ pub(crate) enum Target {
 }
 
 impl Request {
+    #[inline]
     pub(crate) fn new(kind: Kind, target: Target, op: Op, options: Options) -> Request {
         Request { kind, target, op, options, want: None, append: false }
     }
@@ -500,7 +501,6 @@ pub struct End {
     pub(crate) start: usize,
     pub(crate) stream: Option<NewId>,
     pub(crate) peer: Option<SocketAddr>,
-    pub(crate) unix_peer: Option<UnixAddress>,
     pub(crate) expirations: u64,
     /// What came beside the bytes of a message.
     pub(crate) message: Option<(bool, RecvControl)>,
@@ -510,12 +510,22 @@ pub struct End {
     pub(crate) ready: u32,
     /// What was received into a buffer of a pool.
     pub(crate) lease: Option<Lease>,
-    /// What came beside the bytes, and whether some were lost.
-    pub(crate) descriptors: (Vec<OwnedDescriptor>, bool),
+    /// What few operations have.
+    beside: Option<Beside>,
+}
+
+/// What of an end is on the heap, and so has to be dropped; together, as nearly every end is without any.
+#[derive(Default)]
+struct Beside {
+    unix_peer: Option<UnixAddress>,
+    descriptors: Vec<OwnedDescriptor>,
+    /// There were more descriptors.
+    lost: bool,
 }
 
 impl End {
     /// The end of an operation that has moved so many bytes and made nothing.
+    #[inline]
     pub(crate) fn new(error: Option<Error>, moved: usize) -> End {
         End {
             error,
@@ -523,18 +533,50 @@ impl End {
             start: 0,
             stream: None,
             peer: None,
-            unix_peer: None,
             expirations: 0,
             message: None,
             end_of_stream: false,
             ready: 0,
             lease: None,
-            descriptors: (Vec::new(), false),
+            beside: None,
         }
     }
 
+    /// Whether nothing in it has to be dropped, as in nearly every one.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.lease.is_none() && self.beside.is_none()
+    }
+
+    #[inline]
     pub(crate) fn result(&self) -> Result<(), Error> {
         self.error.map_or(Ok(()), Err)
+    }
+
+    /// Where it came from, by a Unix socket.
+    pub(crate) fn set_unix_peer(&mut self, peer: Option<UnixAddress>) {
+        if peer.is_some() {
+            self.beside.get_or_insert_default().unix_peer = peer;
+        }
+    }
+
+    pub(crate) fn take_unix_peer(&mut self) -> Option<UnixAddress> {
+        self.beside.as_mut()?.unix_peer.take()
+    }
+
+    /// The descriptors that came beside the bytes, and whether some were lost.
+    pub(crate) fn set_descriptors(&mut self, descriptors: Vec<OwnedDescriptor>, lost: bool) {
+        if lost || !descriptors.is_empty() {
+            let beside = self.beside.get_or_insert_default();
+            (beside.descriptors, beside.lost) = (descriptors, lost);
+        }
+    }
+
+    pub(crate) fn take_descriptors(&mut self) -> (Vec<OwnedDescriptor>, bool) {
+        self.beside
+            .as_mut()
+            .map(|beside| (std::mem::take(&mut beside.descriptors), beside.lost))
+            .unwrap_or_default()
     }
 
     /// The handle of what was made or opened.

@@ -5,10 +5,13 @@
 //! has changed, and goes their way.
 
 use super::Engine;
+use super::blocks::Blocks;
+use super::erased::Callback;
 use super::handles::Lane;
 use super::op::{End, Op, Request, Target, Transfer};
-use super::slots::{Payload, State};
-use crate::backend::{Completion, Outcome, Shot, Token};
+use super::receiving::Filled;
+use super::slots::{Header, Payload, State};
+use crate::backend::Token;
 use crate::handle::{Id, OpId};
 use crate::op::Limit;
 
@@ -46,49 +49,36 @@ impl Engine {
         {
             return None;
         }
-        let entry_index = self.handles.find(id)?;
-        let entry = self.handles.entry_mut(entry_index);
-        if !entry.is_free_for(lane) {
-            return None;
-        }
+        let entry = self.handles.find_mut(id).filter(|entry| entry.is_free_for(lane))?;
         entry.link(lane, &mut self.slots, index);
         let header = self.slots.header_mut(index);
         header.kind = request.kind;
         header.op = std::mem::replace(&mut request.op, Op::NextTick);
         header.background = request.options.background;
         header.awaited = request.options.awaited;
-        header.handle = entry_index;
+        header.handle = id.index();
         header.state = State::InFlight;
         header.engaged = true;
         header.plain = true;
         self.pending += usize::from(!header.background);
-        self.backend.submit(Shot {
-            token: Token { index, generation: header.generation as u32 },
-            descriptor: entry.descriptor,
-            op: &header.op,
-            moved: 0,
-            address: None,
-            readiness_only: false,
-            means: entry.means,
-            lingers: entry.lingers,
-        });
+        let token = Token { index, generation: header.generation as u32 };
+        self.backend.submit_plain(token, &header.op, (entry.descriptor, entry.means, entry.lingers));
         Some(OpId(Id::new(index, self.number.get(), header.generation)))
     }
 
-    /// Ends a plain operation of which a shot has moved all that it waits for.
+    /// Ends a plain operation of which a shot has moved all that it waits for. Its callback, if it is one.
     #[inline]
-    pub(super) fn finish_plain(&mut self, Completion { token, outcome }: Completion) -> bool {
-        let Outcome::Value(bytes) = outcome else { return false };
+    pub(super) fn finish_plain(&mut self, token: Token, bytes: u32) -> Option<Callback> {
         let index = token.index;
         let header = self.slots.header_mut(index);
         let current = header.generation as u32 == token.generation;
         if !header.plain || !current || header.state != State::InFlight || bytes == 0 {
-            return false;
+            return None;
         }
-        let Some((transfer, lane)) = header.op.plain() else { return false };
+        let (transfer, lane) = header.op.plain()?;
         let moved = header.moved + bytes as usize;
         if transfer.whole && moved < transfer.length {
-            return false;
+            return None;
         }
         assert!(moved <= transfer.length, "the system moved more than it was given");
         header.engaged = false;
@@ -99,19 +89,45 @@ impl Engine {
             // memory, no reference to the buffer exists (the engine runs no user code), and `moved` bytes were written.
             unsafe { into.set_filled(moved) }
         }
+        let callback = header.callback(index);
         if header.awaited && lane == Lane::Receive {
             // Until its future has taken what it brought.
             header.holds_turn = true;
         } else {
-            self.leave_lane(index, lane);
+            let entry = header.take_handle();
+            self.leave_lane(index, entry, lane);
         }
-        true
+        Some(callback)
+    }
+
+    /// As `buffer_filled`, for a receive of many that nobody has asked to end. Its callback.
+    #[inline]
+    pub(super) fn fill_plain(&mut self, token: Token, filled: Filled) -> Option<Callback> {
+        let header = self.slots.header_mut(token.index);
+        let current = header.generation as u32 == token.generation;
+        if !current || header.state != State::InFlight || filled.bytes == 0 {
+            return None;
+        }
+        let Op::RecvMany { taken, .. } = &mut header.op else { return None };
+        *taken = Some(filled);
+        Some(header.callback(token.index))
+    }
+
+    /// Lets a receive of many that its shot goes on for, and that its callback left alone, have its next item.
+    #[inline]
+    pub(super) fn rearm_plain(&mut self, index: u32) -> bool {
+        let header = self.slots.header_mut(index);
+        let goes_on = header.engaged && header.error.is_none() && header.payload == Payload::Whole;
+        let plain = goes_on && matches!(header.op, Op::RecvMany { held: false, .. });
+        if plain {
+            header.state = State::InFlight;
+        }
+        plain
     }
 
     /// What `leave_handle` is for the others.
     #[inline(always)]
-    fn leave_lane(&mut self, index: u32, lane: Lane) {
-        let entry_index = self.slots.header_mut(index).take_handle();
+    fn leave_lane(&mut self, index: u32, entry_index: u32, lane: Lane) {
         let entry = self.handles.entry_mut(entry_index);
         entry.unlink(lane, &mut self.slots, index);
         if entry.has_more(lane) {
@@ -126,38 +142,42 @@ impl Engine {
         if !header.plain || header.engaged || self.down {
             return false;
         }
-        (end.error, end.moved) = (header.error, header.moved);
-        if let Op::Recv { start, .. } = header.op {
-            end.start = start;
-        }
-        header.payload = Payload::Gone;
         if header.holds_turn {
-            self.leave_lane(index, Lane::Receive);
+            let entry = header.take_handle();
+            self.leave_lane(index, entry, Lane::Receive);
         }
-        if !self.slots.header(index).is_inline() {
-            self.free_block(index);
-        }
-        self.slots.free(index);
+        let blocks = &mut self.blocks;
+        self.slots.free_after(index, |header| header.end_plain(blocks, end));
         true
     }
 
     /// Tells the end of a plain operation, and frees its slot.
     #[inline]
     pub(super) fn take_plain(&mut self, index: u32, end: &mut End) -> bool {
-        let header = self.slots.header_mut(index);
+        let header = self.slots.header(index);
         if !header.plain || header.engaged {
             return false;
         }
-        (end.error, end.moved) = (header.error, header.moved);
-        if let Op::Recv { start, .. } = header.op {
+        let (blocks, pending) = (&mut self.blocks, &mut self.pending);
+        self.slots.free_after(index, |header| {
+            *pending -= usize::from(!header.background);
+            header.end_plain(blocks, end);
+        });
+        true
+    }
+}
+
+impl Header {
+    /// Tells the end of a plain operation, whose payload was moved out.
+    #[inline]
+    fn end_plain(&mut self, blocks: &mut Blocks, end: &mut End) {
+        (end.error, end.moved) = (self.error, self.moved);
+        if let Op::Recv { start, .. } = self.op {
             end.start = start;
         }
-        header.payload = Payload::Gone;
-        self.pending -= usize::from(!header.background);
-        if !header.is_inline() {
-            self.free_block(index);
+        self.payload = Payload::Gone;
+        if !self.is_inline() {
+            self.free_block(blocks);
         }
-        self.slots.free(index);
-        true
     }
 }

@@ -132,6 +132,7 @@ impl Pool {
         Some((ring.as_ptr().expose_provenance() as u64, self.count.next_power_of_two()))
     }
 
+    #[inline]
     fn place(&self, buffer: u16) -> NonNull<u8> {
         assert!(buffer < self.count, "a buffer of this pool");
         // SAFETY: inside the memory, as there are `count` buffers of `size` bytes.
@@ -155,6 +156,7 @@ impl Pool {
     }
 
     /// Lets a buffer be picked.
+    #[inline]
     fn free(&self, state: &mut State, buffer: u16) {
         let Some(ring) = self.ring else { return state.free.push(buffer) };
         let mask = self.count.next_power_of_two() - 1;

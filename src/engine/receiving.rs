@@ -88,8 +88,9 @@ impl Engine {
             return Next::Nothing;
         }
         if let Some(bytes) = self.unread_piece(entry) {
-            let lease = Some(Lease::of(bytes.into()));
-            self.inherited.push((index, End { lease, ..End::default() }));
+            let mut end = End::new(None, 0);
+            end.lease = Some(Lease::of(bytes.into()));
+            self.inherited.push((index, end));
             return Next::Callback(index);
         }
         match self.unread_end(entry) {

@@ -157,8 +157,15 @@ impl Slots {
     /// Back to the free list. Its payload must be gone, and its block and scratch returned.
     #[inline]
     pub(crate) fn free(&mut self, index: u32) {
+        self.free_after(index, |_| ());
+    }
+
+    /// As `free`, after the last that is done with the slot.
+    #[inline]
+    pub(crate) fn free_after(&mut self, index: u32, last: impl FnOnce(&mut Header)) {
         let free = self.free;
         let header = self.header_mut(index);
+        last(header);
         assert!(header.payload == Payload::Gone && !header.engaged && header.scratch.is_none());
         debug_assert!(header.previous == NONE && header.next == NONE);
         debug_assert!(header.timer == TimerKey::NONE);
@@ -182,23 +189,25 @@ impl Slots {
         self.live -= 1;
     }
 
+    #[inline]
     pub(crate) fn header(&self, index: u32) -> &Header {
         // SAFETY: `slot` points into a live page, every header there is initialised, and `&self` keeps
         // `header_mut` away. The reference covers the header only, never the storage.
         unsafe { &(*self.slot(index).as_ptr()).header }
     }
 
+    #[inline]
     pub(crate) fn header_mut(&mut self, index: u32) -> &mut Header {
         // SAFETY: as in `header`; `&mut self` makes it the only reference to any header.
         unsafe { &mut (*self.slot(index).as_ptr()).header }
     }
 
     /// The inline storage of a slot.
+    #[inline]
     pub(crate) fn storage(&self, index: u32) -> NonNull<u8> {
-        // SAFETY: `slot` points into a live page. No reference to the storage is made: `&raw` gives its address,
-        // with the page's provenance.
-        let storage = unsafe { &raw mut (*self.slot(index).as_ptr()).storage };
-        NonNull::new(storage.cast()).expect("an address inside a page")
+        // SAFETY: `slot` points into a live page, and so does this. No reference to the storage is made: it is the page's
+        // pointer, moved on.
+        unsafe { self.slot(index).cast::<u8>().add(std::mem::offset_of!(Slot, storage)) }
     }
 
     /// How many slots are not free.
@@ -226,6 +235,7 @@ impl Slots {
         (header.generation == id.generation() && header.state != State::Free).then_some(index)
     }
 
+    #[inline]
     fn slot(&self, index: u32) -> NonNull<Slot> {
         let page = self.pages[index as usize / PAGE];
         // SAFETY: a page holds PAGE slots.

@@ -113,8 +113,11 @@ impl Core {
             self.run_entries(entries, context);
         }
         for _ in 0..present {
-            let next = self.engine.borrow_mut().next_completion();
-            self.carry_out(next.expect("completions are taken out here only"), context);
+            let next = self.engine.borrow_mut().next_due();
+            match next.expect("completions are taken out here only") {
+                Ok(callback) => self.run_callback(callback, context),
+                Err(next) => self.carry_out(next, context),
+            }
         }
         for _ in 0..timers {
             let next = self.engine.borrow_mut().next_timer(start);
@@ -154,8 +157,13 @@ impl Core {
 
     /// A repeating callback has returned: its time comes again, unless it was cancelled or removed meanwhile.
     pub(super) fn after_item(&self, index: u32) {
-        let removal = self.engine.borrow_mut().rearm(index);
-        self.carry_out_removal(index, removal);
+        let removal = {
+            let mut engine = self.engine.borrow_mut();
+            if engine.rearm_plain(index) { Removal::Refused } else { engine.rearm(index) }
+        };
+        if removal != Removal::Refused {
+            self.carry_out_removal(index, removal);
+        }
     }
 
     /// A repeating callback has panicked: it counts as ended.
@@ -194,6 +202,7 @@ impl Engine {
     }
 
     /// Lets a repeating operation wait for its next item, unless it was removed meanwhile.
+    #[inline(never)]
     fn rearm(&mut self, index: u32) -> Removal {
         let header = self.slots.header_mut(index);
         if header.payload == Payload::Parts {

@@ -35,6 +35,7 @@ impl<S> EventLoop<S> {
     }
 
     /// Reads what is at a place in a file: [`op::ReadAt`].
+    #[inline]
     pub fn read_at<B: IoBufMut>(
         &self,
         file: File,
@@ -58,6 +59,7 @@ impl<S> EventLoop<S> {
     }
 
     /// Writes some of a buffer to a place in a file: [`op::WriteAt`].
+    #[inline]
     pub fn write_at<B: IoBuf>(
         &self,
         file: File,

@@ -67,6 +67,7 @@ impl<S> EventLoop<S> {
     }
 
     /// Receives what comes next: [`op::Recv`].
+    #[inline]
     pub fn recv<B: IoBufMut>(
         &self,
         stream: impl Stream,
@@ -97,6 +98,7 @@ impl<S> EventLoop<S> {
     }
 
     /// Receives exactly `bytes` bytes: [`op::Recv::exact`].
+    #[inline]
     pub fn recv_exact<B: IoBufMut>(
         &self,
         stream: impl Stream,
@@ -118,6 +120,7 @@ impl<S> EventLoop<S> {
     }
 
     /// Sends some of a buffer: [`op::Send`].
+    #[inline]
     pub fn send<B: IoBuf>(
         &self,
         stream: impl Stream,
@@ -128,6 +131,7 @@ impl<S> EventLoop<S> {
     }
 
     /// Sends the whole of a buffer: [`op::Send::all`].
+    #[inline]
     pub fn send_all<B: IoBuf>(
         &self,
         stream: impl Stream,

@@ -215,9 +215,9 @@ impl<B: IoBufMut, H: UnixEnd> Operation for RecvFds<B, H> {
     type Output = ReceivedFds<B>;
 
     fn finish(buf: B, end: &mut End) -> ReceivedFds<B> {
-        let (descriptors, lost) = std::mem::take(&mut end.descriptors);
+        let (descriptors, lost) = end.take_descriptors();
         let (truncated, _) = end.message.unwrap_or_default();
-        let (from, end_of_stream) = (end.unix_peer.take(), end.end_of_stream);
+        let (from, end_of_stream) = (end.take_unix_peer(), end.end_of_stream);
         let result = end.result();
         ReceivedFds { bytes: end.moved, buf, result, descriptors, lost, truncated, end_of_stream, from }
     }

@@ -79,6 +79,7 @@ impl Describe for RecvMany {
 impl ManyOperation for RecvMany {
     type Item = PooledBuf;
 
+    #[inline]
     fn item(end: &mut End) -> PooledBuf {
         PooledBuf(end.lease.take().expect("an item has its bytes"))
     }

@@ -22,6 +22,7 @@ use rustix::io::Errno;
 
 use super::{Backend, Completion, Description, Outcome, RawDescriptor, Shot, Token, unix};
 use crate::engine::handles::Means;
+use crate::engine::op::Op;
 use crate::op::Kind;
 use crate::report::Support;
 use crate::{Error, Instant};
@@ -57,6 +58,9 @@ const READINESS: u64 = 1 << 31;
 
 /// `IORING_CQE_F_BUFFER`: the kernel has picked a buffer.
 const PICKED: u32 = 1;
+
+/// `IORING_CQE_F_MORE`: the shot goes on.
+const MORE: u32 = 2;
 
 /// What a cancel answers.
 const NOT_FOUND: i32 = -libc::ENOENT;
@@ -115,6 +119,20 @@ impl Uring {
         }
     }
 
+    /// See `AnyBackend`; false if it is one for `submit`.
+    #[inline(always)]
+    pub(super) fn submit_plain(&mut self, token: Token, op: &Op, on: (RawDescriptor, Means)) -> bool {
+        let (descriptor, means) = on;
+        let placed = matches!(op, Op::ReadAt { .. } | Op::WriteAt { .. });
+        if self.substitute.is_some() || !(placed || means == Means::Socket) {
+            return false;
+        }
+        let Some(entry) = op::prepare_plain(token, descriptor, op, 0) else { return false };
+        self.push(entry);
+        true
+    }
+
+    #[inline(always)]
     fn push(&mut self, entry: squeue::Entry) {
         debug_assert!(self.features.has(entry.get_opcode() as u8), "the ring has no such operation");
         let pushed = self.backlog.is_empty() && {
@@ -122,8 +140,14 @@ impl Uring {
             unsafe { self.ring.submission().push(&entry) }.is_ok()
         };
         if !pushed {
-            self.backlog.push_back(entry);
+            self.push_later(entry);
         }
+    }
+
+    /// The submission queue is full.
+    #[cold]
+    fn push_later(&mut self, entry: squeue::Entry) {
+        self.backlog.push_back(entry);
     }
 
     /// Moves as much of the backlog as fits into the submission queue.
@@ -165,6 +189,12 @@ impl Uring {
             any = true;
             let user_data = entry.user_data();
             let token = Token::of(user_data);
+            // Nearly all, told at one look.
+            let plain = user_data & (READINESS | CANCEL) == 0 && entry.flags() & (PICKED | MORE) == 0;
+            if plain && entry.result() >= 0 {
+                out.push_back(Completion { token, outcome: Outcome::Value(entry.result() as u32) });
+                continue;
+            }
             let outcome = match entry.result() {
                 _ if user_data == SUBSTITUTE => {
                     self.substitute.iter_mut().for_each(|substitute| substitute.completed());
@@ -226,7 +256,6 @@ impl Uring {
 }
 
 impl Backend for Uring {
-    #[inline]
     fn submit(&mut self, shot: Shot<'_>) {
         let socket = shot.means == Means::Socket;
         let entry =

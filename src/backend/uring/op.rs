@@ -4,7 +4,7 @@ use io_uring::{opcode, squeue, types};
 
 use super::setup::Features;
 use super::{READINESS, files};
-use crate::backend::{Shot, system, unix};
+use crate::backend::{RawDescriptor, Shot, Token, system, unix};
 use crate::engine::handles::Lane;
 use crate::engine::op::{Op, Unit};
 
@@ -12,10 +12,46 @@ use crate::engine::op::{Op, Unit};
 /// (`MAX_RW_COUNT`, read(2)). The engine goes on where it matters.
 const MOST_BYTES: usize = 0x7fff_f000;
 
+/// What most shots are: one buffer, to be moved through a socket or at a place in a file. Never for a wait for readiness.
+#[inline(always)]
+pub(super) fn prepare_plain(
+    token: Token,
+    descriptor: RawDescriptor,
+    op: &Op,
+    moved: usize,
+) -> Option<squeue::Entry> {
+    let fd = types::Fd(descriptor);
+    let entry = match *op {
+        // No MSG_WAITALL, though it would save shots: when the connection is reset after part of the bytes, the
+        // kernel answers their number and forgets the reset, which then looks like the end of the stream.
+        Op::Recv { into, .. } => {
+            let (memory, left) = rest(into.memory.as_ptr(), into.length, moved);
+            opcode::Recv::new(fd, memory, left).build()
+        }
+        Op::Send { from, length, .. } => {
+            let (memory, left) = rest(from.cast_mut(), length, moved);
+            opcode::Send::new(fd, memory, left).flags(libc::MSG_NOSIGNAL).build()
+        }
+        Op::ReadAt { into, offset, .. } => {
+            let (memory, left) = rest(into.memory.as_ptr(), into.length, moved);
+            opcode::Read::new(fd, memory, left).offset(offset + moved as u64).build()
+        }
+        Op::WriteAt { from, length, offset, .. } => {
+            let (memory, left) = rest(from.cast_mut(), length, moved);
+            opcode::Write::new(fd, memory, left).offset(offset + moved as u64).build()
+        }
+        _ => return None,
+    };
+    Some(entry.user_data(token.user_data()))
+}
+
 pub(super) fn prepare(shot: &Shot<'_>, features: &Features) -> squeue::Entry {
     let user_data = shot.token.user_data();
     if shot.readiness_only {
         return prepare_readiness(shot).user_data(user_data | READINESS);
+    }
+    if let Some(entry) = prepare_plain(shot.token, shot.descriptor, shot.op, shot.moved) {
+        return entry;
     }
     let fd = types::Fd(shot.descriptor);
     let entry = match shot.op {
@@ -35,20 +71,10 @@ pub(super) fn prepare(shot: &Shot<'_>, features: &Features) -> squeue::Entry {
             let (storage, length) = unsafe { (address.as_ref().storage.as_ptr(), address.as_ref().length) };
             opcode::Connect::new(fd, storage.cast(), length).build()
         }
-        // No MSG_WAITALL, though it would save shots: when the connection is reset after part of the bytes, the
-        // kernel answers their number and forgets the reset, which then looks like the end of the stream.
-        Op::Recv { into, .. } => {
-            let (memory, left) = rest(into.memory.as_ptr(), into.length, shot.moved);
-            opcode::Recv::new(fd, memory, left).build()
-        }
         Op::RecvMany { pool, .. } => {
             // SAFETY: the operation has the pool among its parts, which the engine keeps.
             let group = unsafe { pool.as_ref() }.number;
             opcode::RecvMulti::new(fd, group).build()
-        }
-        Op::Send { from, length, .. } => {
-            let (memory, left) = rest(from.cast_mut(), *length, shot.moved);
-            opcode::Send::new(fd, memory, left).flags(libc::MSG_NOSIGNAL).build()
         }
         Op::RecvVectored { pieces, .. } => opcode::RecvMsg::new(fd, pieces.message().as_ptr().cast()).build(),
         Op::SendVectored { pieces, .. } => {
@@ -61,14 +87,6 @@ pub(super) fn prepare(shot: &Shot<'_>, features: &Features) -> squeue::Entry {
         Op::SendMessage { envelope, unit } => {
             let flags = (libc::MSG_NOSIGNAL | own_waiting(*unit)) as u32;
             opcode::SendMsg::new(fd, envelope.message().as_ptr().cast_const().cast()).flags(flags).build()
-        }
-        Op::ReadAt { into, offset, .. } => {
-            let (memory, left) = rest(into.memory.as_ptr(), into.length, shot.moved);
-            opcode::Read::new(fd, memory, left).offset(offset + shot.moved as u64).build()
-        }
-        Op::WriteAt { from, length, offset, .. } => {
-            let (memory, left) = rest(from.cast_mut(), *length, shot.moved);
-            opcode::Write::new(fd, memory, left).offset(offset + shot.moved as u64).build()
         }
         Op::ReadAtVectored { pieces, offset, .. } => {
             let (pieces, count) = pieces.array();
@@ -97,6 +115,9 @@ pub(super) fn prepare(shot: &Shot<'_>, features: &Features) -> squeue::Entry {
             opcode::PollAdd::new(fd, unix::events(*interest)).multi(*many).build()
         }
         Op::Close => close(fd, shot.lingers),
+        Op::Recv { .. } | Op::Send { .. } | Op::ReadAt { .. } | Op::WriteAt { .. } => {
+            unreachable!("prepared above")
+        }
         Op::Shutdown(_) | Op::Timer(_) | Op::NextTick | Op::Blocking { .. } | Op::Steps(_) => {
             unreachable!("the engine does these itself, or the thread pool")
         }
@@ -117,6 +138,7 @@ fn close(fd: types::Fd, lingers: bool) -> squeue::Entry {
 }
 
 /// Memory and length of what is left after `moved` bytes, at most what one shot takes.
+#[inline]
 pub(super) fn rest(memory: *mut u8, length: usize, moved: usize) -> (*mut u8, u32) {
     assert!(moved <= length);
     (memory.wrapping_add(moved), (length - moved).min(MOST_BYTES) as u32)
