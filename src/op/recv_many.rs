@@ -14,7 +14,7 @@ use crate::{BufferPool, PooledBuf, Stream};
 /// Each item is a [`PooledBuf`] with at least one byte, in the order of the stream; how the bytes are cut is the system's
 /// matter. The end is `Ok` when the peer sends no more. With io_uring it is one submission for all of them, from Linux 6.0 on,
 /// and the kernel picks the buffers; elsewhere each is received when the callback for the one before has returned, with
-/// the same results. A reader that waits has no buffer.
+/// the same results. A reader that waits has no buffer. (Windows: it waits in a `WSARecv` of no bytes, and another follows.)
 ///
 /// When the pool has no buffer left the receiving pauses, and goes on when one is dropped. What peers send meanwhile waits
 /// with the system, which tells them to wait when it has no more room. If all are kept for good it never goes on; so pools
@@ -27,7 +27,7 @@ use crate::{BufferPool, PooledBuf, Stream};
 ///
 /// # Errors
 /// As [`Recv`](super::Recv), with [`WrongLoop`](crate::ErrorKind::WrongLoop) also for a pool of another loop;
-/// [`Unsupported`](crate::ErrorKind::Unsupported) on pipes, and on Windows.
+/// [`Unsupported`](crate::ErrorKind::Unsupported) on pipes.
 ///
 /// ```
 /// # use std::io::Write;

@@ -196,7 +196,6 @@ pub const SKIPS: &[(&str, &str, &str)] = &[
         "iocp",
         "Windows doesn't limit handles",
     ),
-    ("recv_many::*", "iocp", "RecvMany is Unsupported there: see lacking"),
     ("accept_many::it_waits_for_descriptors", "iocp", "Windows doesn't limit handles"),
     ("sockets_accept::accept_waits_for_descriptors", "iocp", "Windows doesn't limit handles"),
     (
@@ -263,7 +262,7 @@ pub const SKIPS: &[(&str, &str, &str)] = &[
     (
         "udp_control::answers_come_from_where_the_question_went",
         "iocp",
-        "Wine: it has neither IP_RECVTTL nor IP_RECVTOS",
+        "Wine: its WSASendMsg sends no control data",
     ),
     (
         "udp_control::ttl_of_a_message_and_of_the_socket",

@@ -150,6 +150,7 @@ impl Backend for Iocp {
             | Kind::Connect
             | Kind::Recv
             | Kind::RecvVectored
+            | Kind::RecvMany
             | Kind::Send
             | Kind::SendVectored
             | Kind::RecvFrom
@@ -175,7 +176,6 @@ impl Backend for Iocp {
             | Kind::SendRecordVectored
             | Kind::RecvFds
             | Kind::SendFds
-            | Kind::RecvMany
             | Kind::PollMany => Support::Unsupported,
             _ => Support::Pool,
         }

@@ -9,7 +9,7 @@ use windows_sys::Win32::Storage::FileSystem as wfs;
 use windows_sys::Win32::System::IO::CancelIoEx;
 use windows_sys::Win32::System::WindowsProgramming as programming;
 
-use super::flights::{Place, What};
+use super::flights::Place;
 use super::{Iocp, Open, PortState, start};
 use crate::backend::windows::descriptor::{as_handle, borrow_handle, borrow_socket};
 use crate::backend::windows::{OwnedDescriptor, Sort, handles, pipe, socket, udp};
@@ -86,7 +86,7 @@ impl Iocp {
     /// The receiving half is shut down: what waits there is at the end of the stream. The system would let it wait.
     fn end_receives(&mut self, descriptor: RawDescriptor) {
         for flight in self.flights.all() {
-            let waits = flight.place == Place::Air && matches!(flight.what, What::Receive);
+            let waits = flight.place == Place::Air && flight.what.receives();
             if waits && flight.descriptor == descriptor {
                 flight.shut = true;
                 // SAFETY: the socket is open, and a shot is under way there with this OVERLAPPED.

@@ -9,6 +9,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED_ENTRY;
 use super::backend::CANCELLED;
 use super::flights::{ADDRESS_ROOM, Flights, Place, What};
 use super::port::WAKE;
+use super::receive::picked;
 use super::start::{Begun, outcome};
 use super::transfer::next_piece;
 use super::{Iocp, Open, PortState, extensions};
@@ -53,6 +54,7 @@ impl Iocp {
         };
         let begun = self.accept_another(index, answer).or_else(|| self.go_on(index, answer));
         let begun = begun.or_else(|| self.pass_over_nothing(index, answer));
+        let begun = begun.or_else(|| self.receive_awaited(index, answer));
         let answer = match begun {
             None => answer,
             Some(Begun::Over(outcome)) => outcome,
@@ -141,6 +143,7 @@ impl Iocp {
                 Outcome::Value(bytes.min(room as u32))
             }
             What::AcceptPipe => self.client_came(index),
+            What::Pick { pool, buffer } => picked(pool, buffer, Outcome::Value(bytes)),
             What::Poll => {
                 // SAFETY: as above.
                 let events = unsafe { (*flight.block()).detail.poll.events };
@@ -200,12 +203,18 @@ impl Iocp {
             _ if on_socket => winsock_error(flight.descriptor, flight.overlapped(), status),
             _ => dos_error(status),
         };
-        match flight.what {
+        let outcome = match flight.what {
             // What is sent is sent.
             What::Send | What::Transfer(Direction::Write) if bytes > 0 => Outcome::Value(bytes),
-            What::Receive if flight.shut && is_cancelled(os) || os == wsa::WSAESHUTDOWN => Outcome::Value(0),
+            what if what.receives() && (flight.shut && is_cancelled(os) || os == wsa::WSAESHUTDOWN) => {
+                Outcome::Value(0)
+            }
             What::Transfer(Direction::Read) if handles::is_end(os) => Outcome::Value(0),
             _ => Outcome::Failed(os),
+        };
+        match flight.what {
+            What::Pick { pool, buffer } => picked(pool, buffer, outcome),
+            _ => outcome,
         }
     }
 

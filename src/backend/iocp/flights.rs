@@ -13,6 +13,7 @@ use super::poll::PollInfo;
 use crate::backend::windows::handles::Direction;
 use crate::backend::windows::{Address, IoVec, Message, OwnedDescriptor};
 use crate::backend::{RawDescriptor, Token};
+use crate::engine::pooled::Pool;
 
 /// Room for one address as AcceptEx wants it: 16 bytes more than the largest.
 pub(super) const ADDRESS_ROOM: usize = 128 + 16;
@@ -48,6 +49,15 @@ pub(super) enum What {
     AcceptPipe,
     /// Bytes of a stream.
     Receive,
+    /// A receive of no bytes, which waits for some.
+    Await {
+        pool: NonNull<Pool>,
+    },
+    /// Bytes of a stream, into this buffer.
+    Pick {
+        pool: NonNull<Pool>,
+        buffer: u16,
+    },
     Send,
     ReceiveMessage(NonNull<Message>),
     SendMessage,
@@ -59,6 +69,13 @@ pub(super) enum What {
         opens: bool,
     },
     Close,
+}
+
+impl What {
+    /// Whether it is of the receiving half of a stream.
+    pub(super) fn receives(&self) -> bool {
+        matches!(self, What::Receive | What::Await { .. } | What::Pick { .. })
+    }
 }
 
 /// Where a shot is.

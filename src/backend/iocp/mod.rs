@@ -13,6 +13,7 @@ mod offload;
 mod pipes;
 mod poll;
 mod port;
+mod receive;
 mod start;
 mod transfer;
 

@@ -98,6 +98,7 @@ impl Iocp {
                     self.transfer(index, Direction::Write, (memory, length), None, shot, open)
                 }
             }
+            &Op::RecvMany { pool, .. } => self.receive_many(index, pool, open),
             Op::RecvVectored { pieces, .. } => {
                 let (pieces, count) = pieces.array();
                 if stream {
@@ -178,8 +179,6 @@ impl Iocp {
             &Op::Poll { interest, many, .. } => self.poll(index, interest, many, open),
             Op::Close => self.close(index, shot, open),
             // Nothing makes a Unix socket's handle here.
-            // What was picked would wait with each reader.
-            Op::RecvMany { .. } => Begun::Over(Outcome::Refused(ErrorKind::Unsupported)),
             Op::RecvFds { .. } | Op::SendFds { .. } => Begun::Over(Outcome::Refused(ErrorKind::Unsupported)),
             Op::Shutdown(_) | Op::Timer(_) | Op::NextTick | Op::Blocking { .. } | Op::Steps(_) => {
                 unreachable!("the engine does these itself, or the thread pool")
@@ -272,40 +271,6 @@ impl Iocp {
         self.finished_at_once(index, begun)
     }
 
-    fn receive(&mut self, index: u32, memory: *mut u8, length: u32, open: Open) -> Begun {
-        self.receive_buffers(index, &[wsa::WSABUF { len: length, buf: memory }], open)
-    }
-
-    fn receive_pieces(&mut self, index: u32, pieces: NonNull<IoVec>, count: u32, open: Open) -> Begun {
-        let buffers = self.gather(pieces, count as usize, MOST_BYTES);
-        let begun = self.receive_buffers(index, &buffers, open);
-        self.buffers = buffers;
-        begun
-    }
-
-    fn receive_buffers(&mut self, index: u32, buffers: &[wsa::WSABUF], open: Open) -> Begun {
-        let flight = self.flights.get(index);
-        flight.what = What::Receive;
-        let (mut bytes, mut flags) = (0, 0);
-        // SAFETY: the engine keeps the memory until the completion; the array is copied by the call (WSARecv).
-        let result = unsafe {
-            wsa::WSARecv(
-                as_socket(flight.descriptor),
-                buffers.as_ptr(),
-                buffers.len() as u32,
-                &raw mut bytes,
-                &raw mut flags,
-                flight.overlapped(),
-                None,
-            )
-        };
-        match self.begun(index, result, bytes, open) {
-            // The receiving half was shut down before: that is the end of the stream, as elsewhere.
-            Begun::Over(Outcome::Failed(wsa::WSAESHUTDOWN)) => Begun::Over(Outcome::Value(0)),
-            begun => begun,
-        }
-    }
-
     fn send(&mut self, index: u32, memory: *mut u8, length: u32, open: Open) -> Begun {
         self.send_buffers(index, &[wsa::WSABUF { len: length, buf: memory }], open)
     }
@@ -328,7 +293,7 @@ impl Iocp {
         let flight = self.flights.get(index);
         flight.what = What::Send;
         let mut bytes = 0;
-        // SAFETY: as in `receive_buffers`.
+        // SAFETY: the engine keeps the memory until the completion; the array is copied by the call (WSASend).
         let result = unsafe {
             wsa::WSASend(
                 as_socket(flight.descriptor),
@@ -344,7 +309,7 @@ impl Iocp {
     }
 
     /// Pieces as the system takes them, in memory that is used again and again.
-    fn gather(&mut self, pieces: NonNull<IoVec>, count: usize, most: u32) -> Vec<wsa::WSABUF> {
+    pub(super) fn gather(&mut self, pieces: NonNull<IoVec>, count: usize, most: u32) -> Vec<wsa::WSABUF> {
         let mut buffers = std::mem::take(&mut self.buffers);
         fill(&mut buffers, pieces, count, most);
         buffers
