@@ -203,11 +203,20 @@ fn settle_accounts(world: &World) {
     let wrong = world.ledger.wrong();
     world.check(wrong.is_empty(), || format!("not dropped exactly once (number, drops): {wrong:?}"));
     let inner = world.inner.borrow();
-    for end in &inner.ends {
+    for (index, end) in inner.ends.iter().enumerate() {
         let Peer::End(peer) = end.peer else { continue };
-        let sends = &inner.ends[peer].sends;
+        let other = &inner.ends[peer];
+        let (sends, addresses) = (&other.sends, [end.addresses, other.addresses]);
         if !content::explains(&end.received, sends, false) {
-            let what = format!("end {peer} sent {sends:?}, which doesn't explain the bytes that came");
+            let came = end.received.len();
+            let whose = (0..inner.records.len()).find(|number| {
+                let start = &end.received[..came.min(16)];
+                content::of(*number, start.len()) == start
+            });
+            let what = format!(
+                "end {peer} sent {sends:?}, which doesn't explain the {came} bytes that came to end {index}, as if from \
+                 #{whose:?}; {addresses:?}"
+            );
             drop(inner);
             return world.fail(|| what);
         }
