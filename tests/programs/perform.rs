@@ -12,7 +12,7 @@ use super::judge;
 use super::step::{Limit, Plan, Step};
 use super::tracked::Ballast;
 use super::transfer;
-use super::world::{Guard, Io, Name, Record, What, World, check_ballast};
+use super::world::{Guard, Io, Name, Origin, Record, What, World, check_ballast};
 
 /// What a planned panic carries, so that it is not taken for a failure.
 pub struct Planned;
@@ -236,7 +236,7 @@ fn accept(world: &Rc<World>, io: &Io, plan: &Plan) {
     hand_over(world, io, op::Accept::new(listener), plan, guard, |guard, io, accepted| {
         judge::ended(guard, io, 0, accepted.map(drop));
         if let Ok(accepted) = accepted {
-            let end = guard.world.add_end(io, accepted.stream);
+            let end = guard.world.add_end(io, accepted.stream, Origin::Accepted);
             guard.world.note("accepted", Some(guard.operation), Some(end), 0);
         }
     });
@@ -248,7 +248,7 @@ fn connect(world: &Rc<World>, io: &Io, plan: &Plan) {
     hand_over(world, io, op::Connect::new(address), plan, guard, |guard, io, connected| {
         judge::ended(guard, io, 0, connected.map(drop));
         if let Ok(stream) = connected {
-            let end = guard.world.add_end(io, stream);
+            let end = guard.world.add_end(io, stream, Origin::Connected);
             guard.world.note("connected", Some(guard.operation), Some(end), 0);
         }
     });

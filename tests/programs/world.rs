@@ -87,6 +87,8 @@ pub struct End {
     pub peer: Peer,
     /// This end's address and the other's.
     pub addresses: (SocketAddr, SocketAddr),
+    /// When it got its name here.
+    pub tick: u64,
     pub closed: bool,
     /// Its socket buffers are tiny: the system itself may take seconds to get over what it dropped.
     pub narrow: bool,
@@ -98,6 +100,24 @@ pub struct End {
     pub removed: [bool; 2],
     /// This direction was shut down.
     pub shut: [bool; 2],
+}
+
+impl End {
+    /// Nobody is its other end from here on; a thread stays.
+    fn forget_peer(&mut self, nowhere: SocketAddr) {
+        self.addresses = (nowhere, nowhere);
+        if matches!(self.peer, Peer::End(_)) {
+            self.peer = Peer::Unknown;
+        }
+    }
+}
+
+/// How a stream came to be.
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub enum Origin {
+    Connected,
+    /// By this loop or by std.
+    Accepted,
 }
 
 /// One line of the trace; texts are made only when a program fails.
@@ -195,19 +215,30 @@ impl World {
         self.inner.borrow().failure.is_some()
     }
 
-    /// Takes a new stream in; finds its other end.
-    pub fn add_end(&self, io: &Io, name: TcpStream) -> usize {
+    /// Takes a new stream in, and finds its other end by their addresses. A connection that is over may have had the same ones,
+    /// and one of its ends may never have got a name here. But a stream that was connected to is accepted in about the same
+    /// tick, if not later; and of ends whose addresses are seen again nobody knows which belonged together.
+    pub fn add_end(&self, io: &Io, name: TcpStream, origin: Origin) -> usize {
         let addresses = match (io.local_address(name), io.peer_address(name)) {
             (Ok(local), Ok(peer)) => Some((local, peer)),
             // The other end is gone already.
             _ => None,
         };
         let mut inner = self.inner.borrow_mut();
-        let index = inner.ends.len();
+        let (index, tick) = (inner.ends.len(), self.tick.get());
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        if let Some(addresses) = addresses {
+            while let Some(at) = inner.ends.iter().position(|end| end.addresses == addresses) {
+                if let Peer::End(other) = inner.ends[at].peer {
+                    inner.ends[other].forget_peer(nowhere);
+                }
+                inner.ends[at].forget_peer(nowhere);
+            }
+        }
         let mut peer = Peer::Unknown;
-        // A connection that is over may have had the same addresses: its ends know each other already.
         let is_other = |end: &End, (local, remote)| {
-            end.addresses == (remote, local) && matches!(end.peer, Peer::Unknown)
+            let over = origin == Origin::Connected && tick - end.tick > 8;
+            end.addresses == (remote, local) && matches!(end.peer, Peer::Unknown) && !over
         };
         if let Some(addresses) = addresses
             && let Some(at) = inner.ends.iter().rposition(|end| is_other(end, addresses))
@@ -215,12 +246,12 @@ impl World {
             inner.ends[at].peer = Peer::End(index);
             peer = Peer::End(at);
         }
-        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         inner.ends.push(End {
             name,
             old: Vec::new(),
             peer,
             addresses: addresses.unwrap_or((nowhere, nowhere)),
+            tick,
             closed: false,
             narrow: false,
             sends: Vec::new(),
