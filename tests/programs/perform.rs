@@ -7,12 +7,13 @@ use nbio::{
     Error, ErrorKind, Event, Half, Instant, ManyOperation, OpId, Operation, OwnedDescriptor, TcpStream, op,
 };
 
+use super::address::own_address;
 use super::descriptors::{change_mode, stream_of};
 use super::judge;
 use super::step::{Limit, Plan, Step};
 use super::tracked::Ballast;
 use super::transfer;
-use super::world::{Guard, Io, Name, Origin, Record, What, World, check_ballast};
+use super::world::{Guard, Io, Name, Record, What, World, check_ballast};
 
 /// What a planned panic carries, so that it is not taken for a failure.
 pub struct Planned;
@@ -236,7 +237,7 @@ fn accept(world: &Rc<World>, io: &Io, plan: &Plan) {
     hand_over(world, io, op::Accept::new(listener), plan, guard, |guard, io, accepted| {
         judge::ended(guard, io, 0, accepted.map(drop));
         if let Ok(accepted) = accepted {
-            let end = guard.world.add_end(io, accepted.stream, Origin::Accepted);
+            let end = guard.world.add_end(io, accepted.stream);
             guard.world.note("accepted", Some(guard.operation), Some(end), 0);
         }
     });
@@ -245,10 +246,12 @@ fn accept(world: &Rc<World>, io: &Io, plan: &Plan) {
 fn connect(world: &Rc<World>, io: &Io, plan: &Plan) {
     let Some((_, address)) = world.inner.borrow().listener else { return };
     let (guard, _) = record(world, io, What::Connect, On::Nothing, plan);
-    hand_over(world, io, op::Connect::new(address), plan, guard, |guard, io, connected| {
+    // From an address of its own, since the system may give the port of a connection that is over again.
+    let operation = op::Connect::new(address).from(own_address());
+    hand_over(world, io, operation, plan, guard, |guard, io, connected| {
         judge::ended(guard, io, 0, connected.map(drop));
         if let Ok(stream) = connected {
-            let end = guard.world.add_end(io, stream, Origin::Connected);
+            let end = guard.world.add_end(io, stream);
             guard.world.note("connected", Some(guard.operation), Some(end), 0);
         }
     });

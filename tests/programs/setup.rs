@@ -14,7 +14,7 @@ use super::address::own_address;
 use super::content::{self, LONGEST, Moved, Sent};
 use super::descriptors::stream_of;
 use super::step::{Pair, Program};
-use super::world::{Io, Origin, Peer, ThreadPeer, World};
+use super::world::{Io, Peer, ThreadPeer, World};
 
 /// Where programs run.
 #[derive(Clone, Debug)]
@@ -125,7 +125,7 @@ fn add(world: &Rc<World>, io: &Io, name: nbio::TcpStream, pair: Pair) -> usize {
         let narrow = TcpOptions::default().recv_buffer(4096).send_buffer(4096);
         io.set_tcp_options(name, narrow).expect("an open socket");
     }
-    let end = world.add_end(io, name, Origin::Accepted);
+    let end = world.add_end(io, name);
     world.inner.borrow_mut().ends[end].narrow = pair.narrow;
     end
 }

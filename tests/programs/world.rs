@@ -87,8 +87,6 @@ pub struct End {
     pub peer: Peer,
     /// This end's address and the other's.
     pub addresses: (SocketAddr, SocketAddr),
-    /// When it got its name here.
-    pub tick: u64,
     pub closed: bool,
     /// Its socket buffers are tiny: the system itself may take seconds to get over what it dropped.
     pub narrow: bool,
@@ -100,24 +98,6 @@ pub struct End {
     pub removed: [bool; 2],
     /// This direction was shut down.
     pub shut: [bool; 2],
-}
-
-impl End {
-    /// Nobody is its other end from here on; a thread stays.
-    fn forget_peer(&mut self, nowhere: SocketAddr) {
-        self.addresses = (nowhere, nowhere);
-        if matches!(self.peer, Peer::End(_)) {
-            self.peer = Peer::Unknown;
-        }
-    }
-}
-
-/// How a stream came to be.
-#[derive(Copy, Clone, PartialEq, Eq)]
-pub enum Origin {
-    Connected,
-    /// By this loop or by std.
-    Accepted,
 }
 
 /// One line of the trace; texts are made only when a program fails.
@@ -215,43 +195,27 @@ impl World {
         self.inner.borrow().failure.is_some()
     }
 
-    /// Takes a new stream in, and finds its other end by their addresses. A connection that is over may have had the same ones,
-    /// and one of its ends may never have got a name here. But a stream that was connected to is accepted in about the same
-    /// tick, if not later; and of ends whose addresses are seen again nobody knows which belonged together.
-    pub fn add_end(&self, io: &Io, name: TcpStream, origin: Origin) -> usize {
+    /// Takes a new stream in, and finds its other end by their addresses: no two connections of a program have the same ones,
+    /// see `own_address`.
+    pub fn add_end(&self, io: &Io, name: TcpStream) -> usize {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let addresses = match (io.local_address(name), io.peer_address(name)) {
             (Ok(local), Ok(peer)) => Some((local, peer)),
             // The other end is gone already.
             _ => None,
         };
         let mut inner = self.inner.borrow_mut();
-        let (index, tick) = (inner.ends.len(), self.tick.get());
-        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        if let Some(addresses) = addresses {
-            while let Some(at) = inner.ends.iter().position(|end| end.addresses == addresses) {
-                if let Peer::End(other) = inner.ends[at].peer {
-                    inner.ends[other].forget_peer(nowhere);
-                }
-                inner.ends[at].forget_peer(nowhere);
-            }
-        }
-        let mut peer = Peer::Unknown;
-        let is_other = |end: &End, (local, remote)| {
-            let over = origin == Origin::Connected && tick - end.tick > 8;
-            end.addresses == (remote, local) && matches!(end.peer, Peer::Unknown) && !over
-        };
-        if let Some(addresses) = addresses
-            && let Some(at) = inner.ends.iter().rposition(|end| is_other(end, addresses))
-        {
-            inner.ends[at].peer = Peer::End(index);
-            peer = Peer::End(at);
+        let index = inner.ends.len();
+        let other = addresses
+            .and_then(|(local, peer)| inner.ends.iter().position(|end| end.addresses == (peer, local)));
+        if let Some(other) = other {
+            inner.ends[other].peer = Peer::End(index);
         }
         inner.ends.push(End {
             name,
             old: Vec::new(),
-            peer,
+            peer: other.map_or(Peer::Unknown, Peer::End),
             addresses: addresses.unwrap_or((nowhere, nowhere)),
-            tick,
             closed: false,
             narrow: false,
             sends: Vec::new(),
